@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check format bench tables clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+install: $(VENV)/.installed ## make .venv with everything in it
+
+demo: install ## the main job on the embedded data set: a sweep of 6 trials and its leaderboard
+	$(BIN)/nightshift sweep demo --trials 6
+
+check: install ## format, lint, types, layers, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not integration and not slow"
+
+test: check ## everything that CI runs: check, then the integration tests on local Ray
+	$(BIN)/pytest -q -m "integration and not slow"
+
+test-slow: install ## the tests that take minutes each
+	$(BIN)/pytest -q -m slow --timeout 3600
+
+format: install ## rewrite the files as ruff likes them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## ratios to a baseline in the same run
+	$(BIN)/python -m tests.benchmarks.training_loop
+
+tables: install ## render the tables of the READMEs from results/published
+	$(BIN)/python -m results.tables
+
+clean: ## remove the environment and every cache (never ./runs)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

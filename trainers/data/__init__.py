@@ -1,0 +1,1 @@
+"""Data sets, label spaces, sampling and loading."""

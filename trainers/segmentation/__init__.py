@@ -1,0 +1,1 @@
+"""Methods that train or measure a segmenter."""
