@@ -1,15 +1,20 @@
 """What every method's configuration has in common.
 
-A configuration is a frozen pydantic model beside the code that it configures; the docstring under a
-field gives its unit, range and source, and is shown by ``nightshift show``.
+A configuration is a frozen pydantic model in ``<method>_config.py`` beside the method that it configures; the
+docstring under a field gives its unit, range and source, and is shown by ``nightshift show``. These
+modules import no torch, so a misspelt field is answered at once.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 RUNTIME = {"runtime": True}
 """Marks a field that changes how fast a stage runs, never what it computes."""
+
+SeedFrom = Literal["sweep", "trial"]
+"""Where a stage takes its seed from; ``None`` beside a method says that it draws no random numbers."""
 
 
 class Config(BaseModel):
@@ -19,6 +24,14 @@ class Config(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
 
+    def content(self) -> dict[str, Any]:
+        """What stands in a stage key in place of fields that only point at content, such as a path."""
+        return {}
+
+    def resolved(self, *, device_type: str) -> Self:
+        """The configuration with every ``auto`` decided for the hardware; keys are made of this one."""
+        return self
+
 
 def runtime_field(default: Any, **constraints: Any) -> Any:
     """A field that is left out of stage keys because no result depends on it."""
@@ -27,11 +40,21 @@ def runtime_field(default: Any, **constraints: Any) -> Any:
 
 def keyed(config: BaseModel) -> dict[str, Any]:
     """The part of ``config`` that results depend on, as plain JSON values, defaults filled in."""
-    dumped = config.model_dump(mode="json")
+    dumped: Any = config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if field.json_schema_extra == RUNTIME:
             del dumped[name]
-        elif isinstance(value, BaseModel):
+        elif isinstance(value, Config) and isinstance(dumped[name], dict):
             dumped[name] = keyed(value)
-    return dumped
+    return {**dumped, **(config.content() if isinstance(config, Config) else {})}
+
+
+def walk(config: BaseModel) -> Iterator[BaseModel]:
+    """``config`` and every model inside it, also those inside tuples."""
+    yield config
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, BaseModel):
+                yield from walk(item)

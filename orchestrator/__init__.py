@@ -1,0 +1,1 @@
+"""Ray, the stage graph, the store and the command line."""

@@ -1,0 +1,179 @@
+"""Walk a planned graph: reuse what exists, make what is missing, once.
+
+The same code runs in the driver, in a Tune trial's process and on every rank of a Ray Train worker group; rank 0
+decides and the other ranks follow.
+"""
+
+from __future__ import annotations  # The annotations that need torch are never evaluated.
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.artifacts import Artifact, Store
+from orchestrator.graph import Planned
+from orchestrator.leases import Lease, acquire
+
+if TYPE_CHECKING:
+    from trainers.context import OnReport, TrainContext
+
+ABSENT, HIT, MAKE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What became of one stage in a walk."""
+
+    name: str
+    key: str
+    hit: bool
+    seconds: float
+    """What it took to make: now, or in the past for a hit."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell the person who watches."""
+
+    kind: str
+    """``start``, ``hit``, ``progress``, ``done``, ``waiting`` or ``damaged``."""
+    stage: str
+    text: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Observe = Callable[[Event], None]
+
+
+class MakeContext(Protocol):
+    """How a launcher makes the context of one stage."""
+
+    def __call__(self, folder: Path, *, on_report: OnReport, guard: Callable[[], None]) -> TrainContext:
+        """``folder`` keeps the checkpoints; ``guard`` is called before each is written."""
+        ...
+
+
+@dataclass
+class Walk:
+    """One walk over the graph of a trial."""
+
+    planned: Mapping[str, Planned]
+    store: Store
+    roots: Mapping[str, Path]
+    """Data set → folder, for the data sets that no stage makes."""
+    make_context: MakeContext
+    observe: Observe
+
+    def run(self, ends: Sequence[str]) -> list[StageReport]:
+        """Make every stage of ``ends``, and of their inputs only what that takes."""
+        context = self.make_context(self.store.root, on_report=lambda metrics: None, guard=lambda: None)
+        decisions = self._agree(self._decide(ends) if context.rank == 0 else [0] * len(self.planned), context)
+        reports = []
+        for one, decision in zip(self.planned.values(), decisions, strict=True):
+            if decision == MAKE:
+                reports.append(self._make_once(one, context))
+            elif decision == HIT:
+                reports.append(self._hit(one, context))
+        return reports
+
+    def _decide(self, ends: Sequence[str]) -> list[int]:
+        """For each planned stage: reuse it, make it, or leave it absent because nobody needs it."""
+        needed = set(ends)
+        decisions: dict[str, int] = {}
+        for name, one in reversed(self.planned.items()):  # Consumers before their inputs.
+            if self._whole(one) is not None:
+                decisions[name] = HIT
+            elif name in needed:
+                decisions[name] = MAKE
+                needed.update(one.stage.inputs.values())
+            else:
+                decisions[name] = ABSENT
+        return [decisions[name] for name in self.planned]
+
+    def _whole(self, one: Planned) -> Artifact | None:
+        """The artifact of a stage, if it exists and is undamaged."""
+        artifact = self.store.find(one.method.name, one.key)
+        if artifact is None:
+            return None
+        damage = self.store.damage(artifact)
+        if damage is None:
+            return artifact
+        grave = self.store.quarantine(artifact)
+        self.observe(Event("damaged", one.name, f"{damage}; moved to {grave}, making it again"))
+        return None
+
+    def _hit(self, one: Planned, context: TrainContext) -> StageReport:
+        artifact = self.store.find(one.method.name, one.key)
+        assert artifact is not None, f"{one.name} {one.key} vanished from the storage"
+        if context.rank == 0:
+            self.observe(Event("hit", one.name, f"saved {artifact.seconds:.1f} s"))
+        return StageReport(one.name, one.key, hit=True, seconds=artifact.seconds)
+
+    def _make_once(self, one: Planned, context: TrainContext) -> StageReport:
+        """Make a stage under its lease, unless somebody else does so first."""
+        partial = self.store.partial(one.key)
+        lease: Lease | None = None
+        if context.rank == 0:
+            lease = acquire(
+                partial / "lease",
+                unless=lambda: self.store.exists(one.method.name, one.key),
+                waiting=lambda holder: self.observe(Event("waiting", one.name, f"{holder} is making it")),
+            )
+        try:
+            made = lease is None or self.store.exists(one.method.name, one.key)
+            if self._agree([int(made) if context.rank == 0 else 0], context) == [1]:
+                return self._hit(one, context)
+            return self._make(one, partial, lease, context)
+        finally:
+            if lease is not None:
+                lease.release()
+
+    def _make(self, one: Planned, partial: Path, lease: Lease | None, context: TrainContext) -> StageReport:
+        output = partial / "output"
+        if context.rank == 0:
+            self.observe(Event("start", one.name))
+            shutil.rmtree(output, ignore_errors=True)
+            output.mkdir(parents=True)
+        context.barrier()
+        started = time.monotonic()
+        stage_context = self.make_context(
+            partial,
+            on_report=lambda metrics: self.observe(Event("progress", one.name, metrics=metrics)),
+            guard=lease.require_held if lease is not None else lambda: None,
+        )
+        method, inputs = one.method.load(), self._inputs(one)
+        method.check(one.config, inputs)
+        result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+        context.barrier()
+        # A training that continued from a checkpoint has cost more than this attempt.
+        seconds = max(time.monotonic() - started, float(result.get("seconds", 0)))
+        if context.rank == 0:
+            self.store.publish(
+                output,
+                method=one.method.name,
+                key=one.key,
+                content=one.content,
+                result=result,
+                seconds=seconds,
+            )
+            self.store.discard_partial(one.key)
+            self.observe(Event("done", one.name, f"{seconds:.1f} s"))
+        context.barrier()
+        return StageReport(one.name, one.key, hit=False, seconds=seconds)
+
+    def _inputs(self, one: Planned) -> dict[str, Path]:
+        """Role or data set → folder."""
+        inputs = dict(self.roots)
+        for role, source in one.stage.inputs.items():
+            inputs[role] = self.store.folder(self.planned[source].method.name, self.planned[source].key)
+        return inputs
+
+    def _agree(self, values: list[int], context: TrainContext) -> list[int]:
+        """Rank 0's values on every rank; the others pass zeros."""
+        import torch
+
+        agreed: list[int] = context.all_reduce(torch.tensor(values, device=context.device)).tolist()
+        return agreed

@@ -1,0 +1,231 @@
+"""Experiments as graphs of stages, and the keys that name what each stage makes.
+
+A key is the SHA-256 of everything that a stage's result depends on: method and version, the configuration with its
+defaults, the keys of its inputs, the fingerprints of the data that it reads, and its seed if it draws random numbers.
+Never a path, a date, a host or the number of workers.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from trainers.config import Config, keyed, walk
+from trainers.data.datasets import DataSplit
+from trainers.registry import Method, method
+
+SeedScope = Literal["declared", "last", "all"]
+"""Which stages follow the trial's seed: as each method declares, only the last training stage, or all."""
+
+SplitRole = Literal["select", "report", "held_out"]
+"""What a split may be used for; every benchmark gives each of its splits one role."""
+
+CHECKPOINTS = ("best", "final")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of work."""
+
+    name: str
+    method: str
+    config: Config
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Role (or the name of the data set that the input is) → name of the stage that makes it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A split that an arm is scored on; its stages are ``<name>@best`` and ``<name>@final``."""
+
+    name: str
+    role: SplitRole
+
+    def stage(self, checkpoint: str) -> str:
+        """The stage that scores ``checkpoint``."""
+        return f"{self.name}@{checkpoint}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A named end of the graph: what is trained last, and what it is scored on."""
+
+    name: str
+    train: str
+    """The last training stage."""
+    evaluations: tuple[Evaluation, ...]
+    source: str
+    """Evaluation whose mIoU is ``source_miou``."""
+    target_unlabeled: str
+    """Evaluation (need not be one of ``evaluations``) whose infomax is ``target_infomax``."""
+    target: str
+    """Evaluation whose mIoU is ``target_miou``, an oracle."""
+
+    def stages(self) -> list[str]:
+        """Every stage that must exist for the arm's rows."""
+        names = [evaluation.name for evaluation in self.evaluations]
+        extra = [] if self.target_unlabeled in names else [self.target_unlabeled]
+        return [f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named graph of stages with default configurations."""
+
+    name: str
+    summary: str
+    preset: str
+    stages: Mapping[str, Stage]
+    arms: Mapping[str, Arm]
+    searches: Mapping[str, Mapping[str, str]]
+    """Name of a search → {stage: space in ``search_spaces``}; the first is the default."""
+    objective: Literal["source_miou", "target_infomax", "target_miou"]
+
+    def with_configs(self, configs: Mapping[str, Config]) -> "Experiment":
+        """The same graph with other configurations for some stages."""
+        stages = {name: replace(stage, config=configs.get(name, stage.config)) for name, stage in self.stages.items()}
+        return replace(self, stages=stages)
+
+    def upstream(self, ends: list[str]) -> list[str]:
+        """The stages that ``ends`` need, each after its inputs."""
+        ordered: list[str] = []
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                raise ValueError(f"the stages of {self.name} depend on each other: {' → '.join((*path, name))}")
+            for source in self.stages[name].inputs.values():
+                visit(source, (*path, name))
+            if name not in ordered:
+                ordered.append(name)
+
+        for end in ends:
+            visit(end, ())
+        return ordered
+
+
+def evaluation_stages(
+    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None
+) -> dict[str, Stage]:
+    """Evaluation stages of a segmenter: ``{name: "dataset/split"}`` for both checkpoints."""
+    config = method("evaluation").config
+    stages = {}
+    for name, split in splits.items():
+        for checkpoint in CHECKPOINTS:
+            stage = f"{name}@{checkpoint}"
+            inputs = {"segmenter": train, **(data or {})}
+            stages[stage] = Stage(stage, "evaluation", config(split=split, checkpoint=checkpoint), inputs)
+    return stages
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage with everything decided: it can be looked up, or run."""
+
+    stage: Stage
+    method: Method
+    config: Config
+    seed: int | None
+    content: Mapping[str, Any]
+    """What the key is the hash of."""
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The stage's name in its experiment."""
+        return self.stage.name
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Which seed each stage of a trial gets."""
+
+    sweep: int
+    trial: int
+    scope: SeedScope
+
+    def of(self, stage: Stage, kind: Method, *, last: str) -> int | None:
+        """The seed of ``stage`` in an arm whose last training stage is ``last``."""
+        if kind.seed_from is None:
+            return None
+        if self.scope == "all":
+            return self.trial
+        if self.scope == "last":
+            return self.trial if stage.name == last else self.sweep
+        return self.trial if kind.seed_from == "trial" else self.sweep
+
+
+Fingerprints = Callable[[DataSplit], str]
+"""The fingerprint of an external split."""
+
+
+def external_splits(stage: Stage) -> list[DataSplit]:
+    """The splits that a stage reads from outside: those that none of its inputs provides."""
+    splits = {str(item): item for item in walk(stage.config) if isinstance(item, DataSplit)}
+    return [split for _, split in sorted(splits.items()) if split.dataset not in stage.inputs]
+
+
+def plan(
+    experiment: Experiment,
+    arm: Arm,
+    *,
+    seeds: Seeds,
+    fingerprints: Fingerprints,
+    device_type: str = "cpu",
+    workers: int = 0,
+) -> dict[str, Planned]:
+    """Every stage of ``arm`` with its key, inputs first."""
+    planned: dict[str, Planned] = {}
+    for name in experiment.upstream(arm.stages()):
+        stage = experiment.stages[name]
+        kind = method(stage.method)
+        config = stage.config.resolved(device_type=device_type)
+        seed = seeds.of(stage, kind, last=arm.train)
+        content: dict[str, Any] = {
+            "method": kind.name,
+            "version": kind.version,
+            "config": keyed(config),
+            "inputs": {role: planned[source].key for role, source in sorted(stage.inputs.items())},
+            "data": {str(split): fingerprints(split) for split in external_splits(stage)},
+        }
+        if seed is not None:
+            content["seed"] = seed
+        if workers > 1 and getattr(config, "batch_norm", None) == "local":
+            content["batch_norm_groups"] = workers  # Each worker normalizes by its own share of the batch.
+        planned[name] = Planned(stage, kind, config, seed, content, digest(content))
+    return planned
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of canonical JSON, 32 hex digits."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:32]
+
+
+def canonical(content: Any) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every leaf; an empty mapping has none."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def configuration(planned: Mapping[str, Planned]) -> dict[str, Any]:
+    """The configuration of an arm: the keyed fields of every stage that is no evaluation, by stage."""
+    return {name: one.content["config"] for name, one in planned.items() if one.method.name != "evaluation"}
+
+
+def config_hash(experiment: str, arm: str, planned: Mapping[str, Planned]) -> str:
+    """``c`` + 10 hex digits: what seeds share."""
+    data = {name: one.content["data"] for name, one in planned.items() if one.content["data"]}
+    return "c" + digest([experiment, arm, configuration(planned), data])[:10]
+
+
+def trial_id(experiment: str, arm: str, planned: Mapping[str, Planned], seeds: Seeds) -> str:
+    """``t`` + 10 hex digits of (arm, configuration, seed): the same trial has the same name anywhere."""
+    return "t" + digest([config_hash(experiment, arm, planned), seeds.trial, seeds.scope])[:10]

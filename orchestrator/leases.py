@@ -1,0 +1,149 @@
+"""Single flight: of all who want to make one artifact, one works and the others wait.
+
+The lease is a file that is created if absent and whose content its holder keeps changing. It is dead when its process
+on this host is gone, or when its content has stood still for ``ttl_seconds`` of the *observer's* clock, so hosts need
+no equal clocks. It only saves work: that an artifact is right rests on its publication, where the first wins.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+BEAT_SECONDS = 2.0
+TTL_SECONDS = 30.0
+
+
+class LeaseLost(RuntimeError):
+    """Somebody else took the lease over: this process stood still for longer than the time to live."""
+
+
+class Lease:
+    """A held lease; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.token = uuid.uuid4().hex
+        self._beats = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def try_acquire(self) -> bool:
+        """Create the lease if nobody holds it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._aside()
+        aside.write_text(self._content())
+        try:
+            os.link(aside, self.path)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink(missing_ok=True)
+        self._thread.start()
+        return True
+
+    def is_held(self) -> bool:
+        """Whether the file still is ours."""
+        record = read_lease(self.path)
+        return record is not None and record["token"] == self.token
+
+    def require_held(self) -> None:
+        """Raise ``LeaseLost`` where it is not."""
+        if not self.is_held():
+            raise LeaseLost(f"the lease {self.path} was taken over by another process")
+
+    def release(self) -> None:
+        """Stop the heartbeat and remove the file, if it is ours."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self.is_held():
+            self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            if not self.is_held():
+                return
+            self._beats += 1
+            aside = self._aside()
+            aside.write_text(self._content())
+            aside.replace(self.path)
+
+    def _aside(self) -> Path:
+        return self.path.with_name(f".{self.token}.lease-aside")
+
+    def _content(self) -> str:
+        return json.dumps({"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats})
+
+
+def read_lease(path: Path) -> dict[str, Any] | None:
+    """The record of who holds the lease; ``None`` when nobody does or the file is being replaced."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return record
+
+
+def acquire(
+    path: Path,
+    *,
+    unless: Callable[[], bool],
+    waiting: Callable[[str], None],
+    ttl_seconds: float = TTL_SECONDS,
+    poll_seconds: float = 0.2,
+) -> Lease | None:
+    """Wait for the lease, or until ``unless()`` says that the work is done; then ``None``.
+
+    ``waiting`` is told once for whom it waits.
+    """
+    lease = Lease(path)
+    seen: dict[str, Any] | None = None
+    since = time.monotonic()
+    told = False
+    while True:
+        if lease.try_acquire():
+            return lease
+        record = read_lease(path)
+        if record != seen:
+            seen, since = record, time.monotonic()
+        elif record is not None and (_is_dead_here(record) or time.monotonic() - since > ttl_seconds):
+            _bury(path, record)
+            continue
+        if unless():
+            return None
+        if record is not None and not told:
+            waiting(f"process {record['pid']} on {record['host']}")
+            told = True
+        time.sleep(poll_seconds)
+
+
+def _is_dead_here(record: dict[str, Any]) -> bool:
+    return record["host"] == socket.gethostname() and not Path(f"/proc/{record['pid']}").exists()
+
+
+def _bury(path: Path, record: dict[str, Any]) -> None:
+    """Remove a dead lease; of several observers, the one who links its grave does."""
+    grave = path.with_name(f".{record['token']}.lease-grave")
+    try:
+        os.link(path, grave)
+    except (FileExistsError, FileNotFoundError):
+        time.sleep(0.2)
+        return
+    if read_lease(path) == record:
+        path.unlink(missing_ok=True)
+    grave.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""``--set stage.field=value`` and ``--config file.yaml``: changing fields of an experiment from outside."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.graph import Experiment, flatten
+from trainers.config import Config
+from trainers.data.datasets import DATASETS
+from trainers.errors import UserError, nearest
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """``["train.loss.alpha=0.3"]`` → ``{"train.loss.alpha": 0.3}``; values are YAML."""
+    parsed = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator or not name:
+            raise UserError(f"--set {assignment!r} is not of the form stage.field=value")
+        try:
+            parsed[name.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(
+                f"--set {name}: the value {text!r} cannot be read ({' '.join(str(error).split())})"
+            ) from error
+    return parsed
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A YAML file with the keys of ``--set``, nested or dotted."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"--config {path} must hold a mapping such as train: {{loss: {{alpha: 0.3}}}}")
+    return dict(flatten(content))
+
+
+def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Separate ``data.<data set>.root`` from the fields of stages."""
+    fields, roots = {}, {}
+    for name, value in values.items():
+        if not name.startswith("data."):
+            fields[name] = value
+            continue
+        parts = name.split(".")
+        if len(parts) != 3 or parts[2] != "root" or not isinstance(value, str):
+            raise UserError(f"{name}={value!r}: of data sets only data.NAME.root=DIR can be set")
+        if parts[1] not in DATASETS:
+            raise UserError(f"unknown data set {parts[1]!r} in {name}: {nearest(parts[1], DATASETS)}")
+        roots[parts[1]] = Path(value).expanduser()
+    return fields, roots
+
+
+def assign(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    """``experiment`` with ``{"stage.field": value}`` set and validated.
+
+    Raises:
+        UserError: an unknown stage or field (with the nearest), or a value that the field does not allow.
+    """
+    by_stage: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        stage, _, dotted = name.partition(".")
+        if stage not in experiment.stages:
+            known = sorted(experiment.stages)
+            raise UserError(f"{experiment.name} has no stage {stage!r} (in {name}): {nearest(stage, known)}")
+        by_stage.setdefault(stage, {})[dotted] = value
+    configs = {
+        stage: _assign_fields(experiment.stages[stage].config, fields, stage) for stage, fields in by_stage.items()
+    }
+    return experiment.with_configs(configs)
+
+
+def _assign_fields(config: Config, fields: Mapping[str, Any], stage: str) -> Config:
+    values = config.model_dump()
+    known = sorted(field_names(type(config)))
+    for dotted, value in fields.items():
+        if dotted not in known:
+            raise UserError(f"{stage} has no field {dotted!r}: {_nearest_field(dotted, known, stage)}")
+        target = values
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    try:
+        return type(config).model_validate(values)
+    except ValidationError as error:
+        raise UserError(one_line(error, stage)) from error
+
+
+def _nearest_field(dotted: str, known: Sequence[str], stage: str) -> str:
+    """A hint; a right last name in the wrong place is the commonest mistake."""
+    last = dotted.rpartition(".")[2]
+    if same := [name for name in known if name.rpartition(".")[2] == last]:
+        return "did you mean " + " or ".join(f"{stage}.{name}" for name in same) + "?"
+    return nearest(dotted, known)
+
+
+def field_names(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Dotted names of all fields, those that hold models included."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Config) and "model_serializer" not in vars(kind):
+            yield from field_names(kind, f"{prefix}{name}.")
+
+
+def one_line(error: ValidationError, prefix: str) -> str:
+    """Every problem of a pydantic error in one line, with the value that was given."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        where = ".".join([prefix, *(str(part) for part in problem["loc"])])
+        text = problem["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
+        problems.append(f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text else given}")
+    return "; ".join(problems)

@@ -1,0 +1,185 @@
+"""Before anything starts: prove that it can run. Every refusal is one line with the fix."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.files import publish_json, read_json, require_writable
+from orchestrator.graph import Arm, Experiment, SeedScope, external_splits
+from orchestrator.trial import Place, Trial
+from trainers.data.datasets import DATASETS, DataSplit, open_split
+from trainers.data.fingerprint import fingerprint
+from trainers.errors import UserError, nearest
+from trainers.registry import method
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for, options that all verbs share."""
+
+    storage: Path
+    data_root: Path | None = None
+    roots: Mapping[str, Path] | None = None
+    seed: int = 0
+    seed_scope: SeedScope = "declared"
+    workers: int = 0
+    gpus_per_worker: float | None = None
+    """``None``: one where the machine has any."""
+    cpus_per_worker: int | None = None
+    """``None``: the cores are shared out evenly."""
+
+
+def default_storage() -> Path:
+    """``$NIGHTSHIFT_STORAGE``, else ``./runs``."""
+    return Path(os.environ.get("NIGHTSHIFT_STORAGE", "runs"))
+
+
+def num_cpus() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_gpus() -> int:
+    """NVIDIA devices that this process may use, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def device_type(request: Request) -> Literal["cpu", "cuda"]:
+    """Whether the trials of ``request`` run on GPUs.
+
+    Raises:
+        UserError: more GPUs are asked for than there are.
+    """
+    if request.gpus_per_worker is None:
+        return "cuda" if num_gpus() else "cpu"
+    needed = request.gpus_per_worker * max(1, request.workers)
+    if needed > num_gpus():
+        raise UserError(
+            f"--gpus-per-worker {request.gpus_per_worker:g} with {max(1, request.workers)} worker(s) needs {needed:g} "
+            f"GPU(s), and this machine has {num_gpus()}; use --gpus-per-worker 0 for the CPU"
+        )
+    return "cuda" if request.gpus_per_worker > 0 else "cpu"
+
+
+def check_workers(request: Request) -> int:
+    """CPU cores per worker.
+
+    Raises:
+        UserError: the workers do not fit the machine.
+    """
+    ranks = max(1, request.workers)
+    if request.workers < 0:
+        raise UserError(f"--workers must be 0 (this process) or more, got {request.workers}")
+    each = request.cpus_per_worker or max(1, num_cpus() // ranks)
+    if ranks * each > num_cpus():
+        raise UserError(
+            f"--workers {request.workers} with {each} core(s) each needs {ranks * each} cores, and this machine has "
+            f"{num_cpus()}; use --workers {num_cpus() // each} or fewer"
+        )
+    return each
+
+
+def data_roots(request: Request) -> dict[str, Path]:
+    """Data set → folder, absolute: single roots win over the folders of ``--data-root``."""
+    roots = {}
+    if request.data_root is not None:
+        if not request.data_root.is_dir():
+            raise UserError(f"--data-root {request.data_root} does not exist; it holds one folder per data set")
+        roots = {name: request.data_root / name for name in DATASETS if (request.data_root / name).is_dir()}
+    roots |= dict(request.roots or {})
+    return {name: root.resolve() for name, root in roots.items()}
+
+
+def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Place:
+    """Check storage, data and resources; nothing of the storage is changed but a probe that goes again.
+
+    Raises:
+        UserError: with what is missing.
+    """
+    kind = device_type(request)
+    threads = check_workers(request)
+    roots = data_roots(request)
+    made = {role for stage in experiment.stages.values() for role in stage.inputs}
+    if clash := sorted(made & set(roots)):
+        raise UserError(
+            f"{experiment.name} makes the data set {clash[0]} itself (its stage "
+            f"{experiment.stages[next(iter(experiment.stages))].name}); drop data.{clash[0]}.root"
+        )
+    storage = request.storage.resolve()
+    require_writable(storage)
+    names = {name for arm in arms for name in experiment.upstream(arm.stages())}
+    splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
+    fingerprints = {text: split_fingerprint(storage, roots, split) for text, split in splits.items()}
+    return Place(
+        storage=storage,
+        roots=roots,
+        fingerprints=fingerprints,
+        device_type=kind,
+        workers=request.workers,
+        threads=threads,
+    )
+
+
+def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit) -> str:
+    """The fingerprint of a split, remembered on the storage.
+
+    The fingerprint itself knows no modification times; they only tell whether the remembered one still holds.
+    """
+    samples = open_split(roots, split)
+    root = roots[split.dataset]
+    files = sorted({path for sample in samples for path in (sample.image, sample.label) if path is not None})
+    listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
+    remembered = storage / "fingerprints" / f"{name}.json"
+    if not remembered.is_file():
+        publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
+    return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])
+
+
+def check_methods(trial: Trial) -> None:
+    """Let every stage of a trial refuse what it can tell before it starts; imports torch."""
+    for planned in trial.planned.values():
+        planned.method.load().check(planned.config, dict(trial.place.roots))
+
+
+def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:
+    """The arms of a comma-separated list; all when there is none."""
+    if names is None:
+        return list(experiment.arms.values())
+    found = []
+    for name in names.split(","):
+        if name not in experiment.arms:
+            raise UserError(f"{experiment.name} has no arm {name!r}: {nearest(name, experiment.arms)}")
+        found.append(experiment.arms[name])
+    return found
+
+
+def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
+    """``stage.field`` → Optuna distribution of a search of the experiment (default: its first).
+
+    Raises:
+        UserError: no such search, or one of its fields does not exist in the stage's configuration.
+    """
+    from orchestrator.overrides import field_names
+    from search_spaces import space
+
+    if name is None:
+        name = next(iter(experiment.searches))
+    if name not in experiment.searches:
+        raise UserError(f"{experiment.name} has no search {name!r}: {nearest(name, experiment.searches)}")
+    distributions: dict[str, object] = {}
+    for stage, space_name in experiment.searches[name].items():
+        for_method, fields = space(space_name)
+        kind = method(experiment.stages[stage].method)
+        known = set(field_names(kind.config))
+        if kind.name != for_method or not set(fields) <= known:
+            raise UserError(f"the space {space_name} is for {for_method}, and the stage {stage} is {kind.name}")
+        distributions |= {f"{stage}.{field}": distribution for field, distribution in fields.items()}
+    return distributions

@@ -1,0 +1,68 @@
+"""Where a row comes from: commit, versions, hardware, command."""
+
+import hashlib
+import platform
+import shlex
+import subprocess
+import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = (
+    "nightshift", "torch", "torchvision", "ray", "optuna", "segmentation-models-pytorch", "numpy", "pandas", "pyarrow",
+)  # fmt: skip
+
+
+@lru_cache
+def git_state() -> tuple[str | None, str | None]:
+    """(commit, hash of what differs from it or ``None`` when clean) of the checkout that this code runs from.
+
+    (``None``, ``None``) for an installed copy.
+    """
+    here = Path(__file__).parent
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = _git(here, "diff", "HEAD") or ""
+    return commit, hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Package → version, and Python's."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def command() -> str:
+    """The command line, without the path of the program."""
+    return shlex.join(["nightshift", *sys.argv[1:]])
+
+
+def hardware(device_type: str) -> str:
+    """Name of the GPU or the CPU, with the number of cores."""
+    if device_type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    import psutil
+
+    return f"{_cpu_name()}, {psutil.cpu_count(logical=True)} cores"
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

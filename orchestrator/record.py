@@ -1,0 +1,124 @@
+"""Outcomes of trials → rows of the leaderboard."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.artifacts import Store
+from orchestrator.graph import CHECKPOINTS, configuration, flatten
+from orchestrator.provenance import command, git_state, versions
+from orchestrator.trial import Outcome, Trial
+from results.schema import SCHEMA_VERSION
+from results.store import write_curves, write_scores
+
+SCORES = ("miou", "miou_zeros", "pixel_accuracy", "class_accuracy", "fwiou")
+
+
+def record(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> Path:
+    """Write the rows and curves of a trial that has ended; the file of its scores."""
+    curves = curve_rows(trial, sweep=sweep, attempt=attempt)
+    if curves:
+        write_curves(trial.place.storage, curves)
+    return write_scores(trial.place.storage, score_rows(trial, outcome, sweep=sweep, attempt=attempt))
+
+
+def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> list[dict[str, Any]]:
+    """One row per evaluation set and checkpoint; one row without scores where the trial did not finish."""
+    common = _common(trial, outcome, sweep, attempt)
+    if outcome.status != "finished":
+        return [common]
+    selection = trial.experiment.stages[trial.arm.train].config.model_dump(mode="json").get("select")
+    rows = []
+    for evaluation in trial.arm.evaluations:
+        for checkpoint in CHECKPOINTS:
+            result = outcome.scores[evaluation.stage(checkpoint)]
+            rows.append(
+                {
+                    **common,
+                    "evaluation_set": evaluation.name,
+                    "split_role": evaluation.role,
+                    "class_set": result["class_set"],
+                    "checkpoint": checkpoint,
+                    "step": result["step"],
+                    "selection_set": selection,
+                    "selection_metric": "miou" if selection else None,
+                    **{name: result[name] for name in SCORES},
+                    **{f"iou.{name}": value for name, value in result["iou"].items()},
+                    "confusion": result["confusion"],
+                    "images": result["images"],
+                    "image_height": result["height"],
+                    "image_width": result["width"],
+                    "label_height": result["height"],
+                    "label_width": result["width"],
+                    "inference": "whole",
+                }
+            )
+    return rows
+
+
+def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[str, Any]:
+    """What every row of a trial holds."""
+    commit, diff_hash = git_state()
+    training = outcome.training
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "sweep": sweep,
+        "trial": trial.id,
+        "arm": trial.arm.name,
+        "attempt": attempt,
+        "experiment": trial.experiment.name,
+        "preset": trial.experiment.preset,
+        "method": trial.experiment.stages[trial.arm.train].method,
+        "config_hash": trial.config_hash,
+        "seed": trial.seeds.trial,
+        "seed_scope": trial.seeds.scope,
+        "created_utc": datetime.now(UTC),
+        "params": json.dumps(dict(flatten(configuration(trial.planned))), allow_nan=False),
+        "varied": json.dumps(dict(trial.varied), allow_nan=False),
+        "source_miou": outcome.objectives.get("source_miou"),
+        "target_infomax": outcome.objectives.get("target_infomax"),
+        "seconds": _seconds(outcome.stages, hit=False),
+        "seconds_saved": _seconds(outcome.stages, hit=True),
+        "steps": training.get("steps"),
+        "images_per_second": training.get("images_per_second"),
+        "peak_memory_bytes": training.get("peak_memory_bytes"),
+        "devices": max(1, trial.place.workers),
+        "stages": outcome.stages or None,
+        "git_commit": commit,
+        "git_diff_hash": diff_hash,
+        "versions": json.dumps(versions()),
+        "hardware": outcome.hardware,
+        "command": command(),
+        "status": outcome.status,
+        "failure_class": outcome.failure_class,
+        "message": outcome.message,
+    }
+
+
+def _seconds(stages: Iterable[dict[str, Any]], *, hit: bool) -> float:
+    return float(sum(stage["seconds"] for stage in stages if stage["hit"] == hit))
+
+
+def curve_rows(trial: Trial, *, sweep: str, attempt: int) -> list[dict[str, Any]]:
+    """The whole curve of every training stage whose artifact exists, whoever trained it."""
+    store = Store(trial.place.storage)
+    rows = []
+    for name, planned in trial.planned.items():
+        path = store.folder(planned.method.name, planned.key) / "curves.json"
+        if not path.is_file():
+            continue
+        for step, metric, value in json.loads(path.read_text()):
+            rows.append(
+                {
+                    "sweep": sweep,
+                    "trial": trial.id,
+                    "attempt": attempt,
+                    "stage": name,
+                    "step": step,
+                    "metric": metric,
+                    "value": value,
+                }
+            )
+    return rows

@@ -1,0 +1,185 @@
+"""A trial: one arm, one configuration, one seed — what it is, and how it runs to an outcome in any process."""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.artifacts import Store
+from orchestrator.execute import MakeContext, Observe, StageReport, Walk
+from orchestrator.graph import (
+    CHECKPOINTS,
+    Arm,
+    Experiment,
+    Planned,
+    Seeds,
+    config_hash,
+    plan,
+    trial_id,
+)
+from orchestrator.overrides import assign
+from trainers.errors import Diverged, UserError
+
+FailureClass = Literal["invalid", "diverged", "out_of_memory", "bug", "worker_lost"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials run: folders, and what the hardware decides about keys."""
+
+    storage: Path
+    roots: Mapping[str, Path]
+    fingerprints: Mapping[str, str]
+    """``dataset/split`` → fingerprint, of every external split that the experiment reads."""
+    device_type: Literal["cpu", "cuda"] = "cpu"
+    workers: int = 0
+    """Ranks that walk together; 0 is the process itself."""
+    threads: int = 1
+    """Torch threads of each rank on a CPU."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm, one configuration, one seed."""
+
+    experiment: Experiment
+    arm: Arm
+    varied: Mapping[str, Any]
+    """``stage.field`` → value, for the fields that a search varies."""
+    seeds: Seeds
+    place: Place
+
+    @classmethod
+    def of(cls, experiment: Experiment, arm: Arm, varied: Mapping[str, Any], seeds: Seeds, place: Place) -> "Trial":
+        """The trial of ``experiment`` with ``varied`` set."""
+        return cls(assign(experiment, varied), arm, varied, seeds, place)
+
+    @cached_property
+    def planned(self) -> dict[str, Planned]:
+        """Every stage with its key, inputs first."""
+        return plan(
+            self.experiment,
+            self.arm,
+            seeds=self.seeds,
+            fingerprints=lambda split: self.place.fingerprints[str(split)],
+            device_type=self.place.device_type,
+            workers=self.place.workers,
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """``t`` + 10 hex digits."""
+        return trial_id(self.experiment.name, self.arm.name, self.planned, self.seeds)
+
+    @cached_property
+    def config_hash(self) -> str:
+        """What trials that differ in their seed alone share."""
+        return config_hash(self.experiment.name, self.arm.name, self.planned)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, in plain values: it travels between processes and is kept as JSON."""
+
+    status: Literal["finished", "pruned", "diverged", "failed"]
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    """``StageReport`` of each stage, as dicts."""
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Evaluation stage (``day_val@best``) → its result."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Result of the last training stage."""
+    objectives: dict[str, float | None] = field(default_factory=dict)
+    """``source_miou``, ``target_infomax`` and ``target_miou`` of the best checkpoint."""
+    hardware: str | None = None
+    failure_class: FailureClass | None = None
+    message: str | None = None
+    trace: str | None = None
+
+    @property
+    def all_hits(self) -> bool:
+        """Whether nothing had to be computed."""
+        return all(stage["hit"] for stage in self.stages)
+
+
+def run_trial(trial: Trial, *, make_context: MakeContext, observe: Observe) -> Outcome:
+    """Walk the trial's graph and read its scores; a failure becomes an outcome, an early stop passes through."""
+    prepare_process(trial.place)
+    store = Store(trial.place.storage)
+    walk = Walk(trial.planned, store, trial.place.roots, make_context, observe)
+    try:
+        reports = walk.run(trial.arm.stages())
+    except Exception as error:
+        # Where ranks walk together only a divergence is seen by all of them; anything else must end the group.
+        if trial.place.workers > 1 and not isinstance(error, Diverged):
+            raise
+        return failure(error)
+    return collect(trial, store, reports)
+
+
+def prepare_process(place: Place) -> None:
+    """Set every global state of torch that a trial before this one may have left changed."""
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    torch.set_grad_enabled(True)
+    if place.device_type == "cuda":
+        torch.cuda.empty_cache()
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+    else:
+        torch.set_num_threads(place.threads)
+        torch.use_deterministic_algorithms(True)
+
+
+def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
+    """The outcome of a trial whose stages all exist."""
+    from orchestrator.provenance import hardware
+
+    def result(stage: str) -> dict[str, Any]:
+        planned = trial.planned[stage]
+        artifact = store.find(planned.method.name, planned.key)
+        return artifact.result if artifact is not None else {}
+
+    arm = trial.arm
+    return Outcome(
+        status="finished",
+        stages=[asdict(report) for report in reports],
+        scores={
+            evaluation.stage(checkpoint): result(evaluation.stage(checkpoint))
+            for evaluation in arm.evaluations
+            for checkpoint in CHECKPOINTS
+        },
+        training=result(arm.train),
+        objectives={
+            "source_miou": result(f"{arm.source}@best").get("miou"),
+            "target_infomax": result(f"{arm.target_unlabeled}@best").get("infomax"),
+            "target_miou": result(f"{arm.target}@best").get("miou"),
+        },
+        hardware=hardware(trial.place.device_type),
+    )
+
+
+def failure(error: BaseException) -> Outcome:
+    """The outcome of an error: its class, one line, and the trace for whoever looks for the bug."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, Diverged):
+        return Outcome("diverged", failure_class="diverged", message=message)
+    if isinstance(error, UserError):
+        return Outcome("failed", failure_class="invalid", message=message)
+    kind: FailureClass = "out_of_memory" if _is_out_of_memory(error) else "bug"
+    trace = "".join(traceback.format_exception(error))
+    return Outcome("failed", failure_class=kind, message=f"{type(error).__name__}: {message}"[:500], trace=trace)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def with_seed(trial: Trial, seed: int) -> Trial:
+    """The same configuration with another trial seed."""
+    return replace(trial, seeds=replace(trial.seeds, trial=seed))

@@ -1,0 +1,171 @@
+"""Render the tables of the README files from ``results/published/*.parquet``.
+
+A table lives between ``<!-- table: NAME -->`` and ``<!-- end -->``, each on a line of its own; what stands
+between them is replaced. ``python -m results.tables`` rewrites the files, ``--check`` only compares (exit
+code 1 if they differ). A marker that cannot be understood is an error (exit code 2) and no file is changed.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from results import leaderboard
+from results.schema import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+START, END = "<!-- table: ", "<!-- end -->"
+DEPTHS = ("", "[!.]*/", "[!.]*/[!.]*/")
+NO_RUNS = "no published runs yet"
+
+
+def columns_table(rows: pd.DataFrame) -> str:
+    """The columns of ``leaderboard/scores`` from the schema; the 19 class columns in one line."""
+    del rows
+    lines = []
+    for column in COLUMNS:
+        unit = "" if column.unit == "JSON" else column.unit
+        kind = "JSON" if column.unit == "JSON" else str(column.type).split("<")[0].split("[")[0]
+        if not column.name.startswith("iou."):
+            lines.append((f"`{column.name}`", kind, unit, column.meaning))
+        elif column.name == "iou.road":
+            lines.append(("`iou.<class>`", kind, unit, "IoU of each of the 19 classes (`iou.traffic_light` …)"))
+    return markdown(("column", "type", "unit", "meaning"), lines)
+
+
+def leaderboard_table(experiment: str, rows: pd.DataFrame) -> str:
+    """Each configuration of one experiment with the mIoU (%) of its best checkpoint on every evaluation set.
+
+    The set that checkpoints were selected on comes first and sorts the table; ± is the standard deviation
+    over seeds. Trials that did not finish are counted below.
+    """
+    rows = rows[rows["experiment"] == experiment]
+    if rows.empty:
+        return NO_RUNS
+    scores = leaderboard.by_config(rows[(rows["checkpoint"] == "best") | (rows["status"] != "finished")])
+    finished = scores[scores["n"] > 0]
+    role = rows.dropna(subset=["evaluation_set"]).drop_duplicates("evaluation_set")
+    is_selected = dict(zip(role["evaluation_set"], role["split_role"] == "select", strict=True))
+    sets = sorted(finished["evaluation_set"].unique(), key=lambda name: (not is_selected[name], name))
+    varied = [name for name in finished.columns if name.startswith("params.")]
+    grouped = list(finished.groupby(leaderboard.CONFIG, dropna=False, sort=False))
+    grouped.sort(key=lambda pair: [-_mean(pair[1], name) for name in sets])
+    lines = [_line(group, rows, varied, sets) for _, group in grouped]
+    head = (
+        "arm",
+        *(f"`{name.removeprefix('params.')}`" for name in varied),
+        *sets,
+        "seeds",
+        "hardware",
+        "commit",
+    )
+    unfinished = len(leaderboard.failures(rows).drop_duplicates(["sweep", "trial"]))
+    note = f"\n\n{unfinished} further trials did not finish." if unfinished else ""
+    return markdown(head, lines) + note
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "columns": columns_table,
+    "leaderboard camvid": partial(leaderboard_table, "camvid"),
+    "leaderboard demo": partial(leaderboard_table, "demo"),
+}
+"""Every table that a README may ask for: the published rows → Markdown."""
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; ``|`` and line breaks inside cells are made harmless."""
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in cells
+    )
+
+
+def render(text: str, rows: pd.DataFrame) -> str:
+    """``text`` with every marked region filled. Raises ValueError for an unknown table or an open region."""
+    done: list[str] = []
+    is_open = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(START):
+            name = line.removeprefix(START).removesuffix("-->").strip()
+            if is_open:
+                raise ValueError(f"line {number}: a table starts before the last one ended ({END})")
+            if name not in TABLES:
+                raise ValueError(f"line {number}: no table {name!r}: there are {', '.join(TABLES)}")
+            done += [line, "", TABLES[name](rows), ""]
+            is_open = True
+        elif line == END and is_open:
+            done.append(line)
+            is_open = False
+        elif not is_open:
+            done.append(line)
+    if is_open:
+        raise ValueError(f"the last table has no end ({END})")
+    return "\n".join(done) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Render or check; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m results.tables", description="Render the READMEs' tables.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a table is out of date")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder whose README.md files are rendered")
+    options = parser.parse_args(arguments)
+    rows = leaderboard.load("published")
+    paths = sorted(path for depth in DEPTHS for path in options.root.glob(f"{depth}README.md"))
+    rendered: dict[Path, str] = {}
+    for path in paths:
+        before = path.read_text(encoding="utf-8")
+        if START not in before:
+            continue
+        try:
+            after = render(before, rows)
+        except ValueError as error:
+            sys.stderr.write(f"{path}: {error}\n")
+            return 2
+        if after != before:
+            rendered[path] = after
+    for path, after in rendered.items():
+        sys.stdout.write(f"{path}: {'out of date, run make tables' if options.check else 'rendered'}\n")
+        if not options.check:
+            path.write_text(after, encoding="utf-8")
+    return 1 if options.check and rendered else 0
+
+
+def _line(group: pd.DataFrame, rows: pd.DataFrame, varied: list[str], sets: list[str]) -> list[str]:
+    """One configuration's cells; ``group`` holds its statistics, one row per evaluation set."""
+    first = group.iloc[0]
+    own = rows[(rows["config_hash"] == first["config_hash"]) & (rows["arm"] == first["arm"])]
+    fields = [_value(first[name]) for name in varied]
+    scores = [_score(group, name) for name in sets]
+    origin = [_distinct(own["hardware"]), _distinct(own["git_commit"].str[:10])]
+    return [first["arm"], *fields, *scores, str(group["n"].max()), *origin]
+
+
+def _mean(group: pd.DataFrame, evaluation_set: str) -> float:
+    values = group.loc[group["evaluation_set"] == evaluation_set, "mean"]
+    return float(values.iloc[0]) if len(values) else -1.0
+
+
+def _score(group: pd.DataFrame, evaluation_set: str) -> str:
+    row = group[group["evaluation_set"] == evaluation_set]
+    if row.empty:
+        return "–"
+    spread = f" ± {100 * row['sd'].iloc[0]:.1f}" if row["n"].iloc[0] > 1 else ""
+    return f"{100 * row['mean'].iloc[0]:.1f}{spread}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.4g}"
+    return "–" if value is pd.NA or value is None else json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _distinct(series: pd.Series) -> str:
+    return ", ".join(sorted(series.dropna().unique())) or "–"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Search spaces: one file each; ``METHOD`` and ``SPACE``, a dict of Optuna distributions over its config fields.
+
+A space is data: a test samples every one of them and validates each sample against the method's configuration.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from trainers.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+SPACES = {"loss_alpha": "search_spaces.loss_alpha"}
+"""Space name → module."""
+
+
+def space(name: str) -> "tuple[str, dict[str, BaseDistribution]]":
+    """The method that the space varies, and {dotted field of its config: distribution}."""
+    if name not in SPACES:
+        raise UserError(f"unknown search space {name!r}: {nearest(name, SPACES)}")
+    module = import_module(SPACES[name])
+    return module.METHOD, module.SPACE

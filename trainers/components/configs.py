@@ -1,0 +1,124 @@
+"""The parts of a configuration that methods share. No torch here: a wrong value is answered at once."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from trainers.components.schedules import SCHEDULES
+from trainers.config import Config
+from trainers.data.fingerprint import hash_file
+from trainers.data.label_spaces import NUM_CLASSES
+from trainers.errors import UserError, nearest
+
+ARCHITECTURES = (
+    "DPT", "DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "PAN", "PSPNet", "Segformer", "UPerNet", "Unet",
+    "UnetPlusPlus",
+)  # fmt: skip
+"""The architectures of segmentation-models-pytorch; a test holds this list against the library."""
+
+
+class NetworkConfig(Config):
+    """A segmentation network of segmentation-models-pytorch."""
+
+    architecture: str = "FPN"
+    """Decoder by its name in segmentation-models-pytorch."""
+    encoder: str = "resnet18"
+    """Encoder by its name there; ``tu-NAME`` takes any timm network."""
+    weights: str = "none"
+    """``none``: random initialization; a name that the library knows (``imagenet``), which downloads; or the path
+    of a state dict of the encoder or of the whole network."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Probability of dropout in the decoder; unset leaves the library's (FPN: .2)."""
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ARCHITECTURES:
+            raise ValueError(f"unknown architecture {name!r}: {nearest(name, ARCHITECTURES)}")
+        return name
+
+    def weights_file(self) -> Path | None:
+        """The path in ``weights``, when it is one."""
+        is_path = "/" in self.weights or Path(self.weights).suffix in {".pt", ".pth"}
+        return Path(self.weights).expanduser() if is_path else None
+
+    def content(self) -> dict[str, Any]:
+        """A weights file counts by its bytes, not by its path."""
+        path = self.weights_file()
+        if path is None:
+            return {}
+        if not path.is_file():
+            raise UserError(f"network.weights names {path}, which does not exist")
+        return {"weights": f"sha256 {hash_file(path, full=True)}"}
+
+
+class LossConfig(Config):
+    """alpha · CE + (1 - alpha) · focal. Source: the night thesis, eq. 3.12; Lin et al., Focal Loss."""
+
+    alpha: float = Field(1.0, ge=0, le=1)
+    """Share of cross-entropy in [0, 1]: 1 is cross-entropy alone, 0 focal loss alone."""
+    gamma: float = Field(2.0, ge=0, le=10)
+    """Focusing exponent of the focal loss; 0 is cross-entropy."""
+    focal_class_weights: tuple[float, ...] | None = None
+    """Weight per train id (19 numbers > 0) on the focal term; unset weighs all alike."""
+    normalise_focal: bool = False
+    """Divide the focal term by the detached mean of (1 - p)^gamma, so that alpha does not act as a learning rate."""
+
+    @field_validator("focal_class_weights")
+    @classmethod
+    def _one_per_class(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and (len(weights) != NUM_CLASSES or min(weights) <= 0):
+            raise ValueError(f"focal_class_weights needs {NUM_CLASSES} numbers > 0, got {len(weights)}")
+        return weights
+
+
+class OptimizerConfig(Config):
+    """The optimizer and its learning-rate schedule."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    """SGD (momentum), Adam or AdamW."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Base rate of the encoder."""
+    head_learning_rate_factor: float = Field(1.0, gt=0)
+    """Factor on the rate of everything that is not the encoder (DeepLab-style recipes: 10)."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """SGD's momentum; Adam's first beta."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """L2 penalty (SGD, Adam) or decoupled decay (AdamW), on every parameter."""
+    schedule: str = "poly"
+    """A key of ``components.schedules.SCHEDULES``."""
+    power: float = Field(0.9, gt=0)
+    """Exponent of the poly schedule."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the rate rises linearly from 0."""
+    clip_gradient_norm: float | None = Field(None, gt=0)
+    """Largest global L2 norm of the gradient; unset does not clip."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SCHEDULES:
+            raise ValueError(f"unknown schedule {name!r}: {nearest(name, SCHEDULES)}")
+        return name
+
+
+class AugmentationConfig(Config):
+    """Joint geometric augmentation of image and label."""
+
+    horizontal_flip: float = Field(0.5, ge=0, le=1)
+    """Probability of mirroring."""
+    scale_min: float = Field(1.0, gt=0, le=4)
+    """Smallest random scale."""
+    scale_max: float = Field(1.0, gt=0, le=4)
+    """Largest random scale."""
+    crop_height: int | None = Field(None, ge=32)
+    """Pixels; unset keeps the input height."""
+    crop_width: int | None = Field(None, ge=32)
+    """Pixels; unset keeps the input width."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AugmentationConfig":
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"scale_min <= scale_max must hold, got {self.scale_min} and {self.scale_max}")
+        return self

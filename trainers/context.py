@@ -1,0 +1,124 @@
+"""What a trainer sees of the world around it.
+
+The same trainer runs in a test, under a debugger, in a Ray Tune process and on a Ray Train worker: all of them
+hand it a ``TrainContext``.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trainers.checkpoint import newest_checkpoint, write_checkpoint
+
+WriteCheckpoint = Callable[[Path], None]
+"""Writes a checkpoint's files into the empty folder that it is given."""
+
+OnReport = Callable[[Mapping[str, float]], None]
+
+
+class TrainContext(Protocol):
+    """One rank of a stage.
+
+    ``report`` may raise ``SystemExit`` to stop the trial early; nobody may swallow it.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def resume(self) -> Path | None:
+        """The folder of the newest whole checkpoint of this stage, if one exists."""
+        ...
+
+    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+        """Tell the numbers of a step (``metrics["step"]``); a checkpoint is durable before the call returns.
+
+        Every rank reports a checkpoint at the same steps; only rank 0 writes it, and only rank 0 is heard.
+        """
+        ...
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        ...
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """The sum of ``tensor`` over all ranks, on every rank; carries no gradient."""
+        ...
+
+
+class PlainContext:
+    """One process, no launcher: for in-process trials, tests and the debugger."""
+
+    rank = 0
+    world_size = 1
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: torch.device | str = "cpu",
+        on_report: OnReport | None = None,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        """``guard`` is called before each checkpoint is written; it raises where that is no longer allowed."""
+        self.folder = folder
+        self.device = torch.device(device)
+        self._on_report = on_report
+        self._guard = guard
+
+    def resume(self) -> Path | None:
+        """See ``TrainContext``."""
+        return newest_checkpoint(self.folder)
+
+    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+        """See ``TrainContext``."""
+        if checkpoint is not None:
+            if self._guard is not None:
+                self._guard()
+            write_checkpoint(self.folder, int(metrics["step"]), checkpoint)
+        if self._on_report is not None:
+            self._on_report(metrics)
+
+    def barrier(self) -> None:
+        """See ``TrainContext``."""
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """See ``TrainContext``."""
+        return tensor.detach()
+
+
+class DistributedContext(PlainContext):
+    """One rank of an initialised ``torch.distributed`` group, whoever started it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: torch.device | str = "cpu",
+        on_report: OnReport | None = None,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(folder, device=device, on_report=on_report, guard=guard)
+        self.rank = dist.get_rank()
+        self.world_size = dist.get_world_size()
+
+    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+        """See ``TrainContext``."""
+        if self.rank == 0:
+            super().report(metrics, checkpoint)
+        if checkpoint is not None:
+            self.barrier()
+
+    def barrier(self) -> None:
+        """See ``TrainContext``."""
+        dist.barrier()
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """See ``TrainContext``."""
+        total = tensor.detach().clone()
+        dist.all_reduce(total)
+        return total

@@ -1,0 +1,59 @@
+"""Evaluation of a segmenter: the confusion matrix of a split as an artifact of its own.
+
+The input role ``segmenter`` is a training stage. In float32 whatever the training used, so that a score does not
+depend on the device.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.context import TrainContext
+from trainers.data.datasets import DATASETS, open_split
+from trainers.data.images import SplitImages
+from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS
+from trainers.data.loader import evaluation_batches
+from trainers.evaluation import scores, tally_split
+from trainers.networks.segmentation import check_size
+from trainers.segmentation.evaluate_config import Config
+from trainers.segmentation.trained import load_segmenter
+
+
+def check(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse absent data and sizes that the network cannot take."""
+    for name, size in (("height", config.height), ("width", config.width)):
+        check_size(name, size or 32)
+    if config.split.dataset in inputs:
+        open_split(inputs, config.split)
+
+
+def run(
+    config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
+) -> dict[str, Any]:
+    """Score the checkpoint.
+
+    Returns:
+        ``infomax``, ``images``, sizes, the ``step`` of the checkpoint and, where the split has labels, ``confusion``
+        (row by row, truth in rows) with the scores of ``trainers.evaluation.scores``.
+    """
+    segmenter, trained, step = load_segmenter(inputs["segmenter"], config.checkpoint)
+    height, width = config.height or trained.height, config.width or trained.width
+    split = SplitImages(inputs, config.split, height=height, width=width, cache_bytes=0)
+    segmenter.to(context.device).eval()
+    batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
+    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
+    dataset = DATASETS[config.split.dataset]
+    result: dict[str, Any] = {
+        "step": step,
+        "images": int(tally.images),
+        "infomax": tally.infomax(),
+        "height": height,
+        "width": width,
+        "class_set": dataset.class_set,
+    }
+    if config.split.split in dataset.unlabeled:
+        return result
+    confusion = tally.confusion.cpu().numpy()
+    values = vars(scores(confusion, CLASS_SETS[dataset.class_set])).copy()
+    iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
+    return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}

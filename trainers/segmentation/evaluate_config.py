@@ -1,0 +1,29 @@
+"""Configuration of an evaluation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainers.config import Config as BaseConfig
+from trainers.config import SeedFrom, runtime_field
+from trainers.data.datasets import DataSplit
+
+VERSION = 1
+SEED_FROM: SeedFrom | None = None
+
+
+class Config(BaseConfig):
+    """Score one checkpoint of a segmenter on one split."""
+
+    split: DataSplit
+    """Split to score on; without labels only ``infomax`` is defined."""
+    checkpoint: Literal["best", "final"] = "best"
+    """Which of the two the training stage kept."""
+    height: int | None = Field(None, ge=32)
+    """Input height in pixels; unset takes the training's."""
+    width: int | None = Field(None, ge=32)
+    """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
+    batch_size: int = runtime_field(8, ge=1)
+    """Images per forward pass."""
+    loader_workers: int | None = runtime_field(None, ge=0)
+    """Processes that decode; unset takes 4 on a GPU and none on a CPU."""

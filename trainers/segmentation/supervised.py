@@ -1,0 +1,154 @@
+"""Supervised segmentation: labeled images, cross-entropy and focal loss, one network.
+
+Shape legend: n images of this rank, c classes, h height, w width.
+
+Source: the night thesis, sections 3.3 and 4.3 (network, combined loss); it gives no optimizer, rate, batch or crop,
+    so ours are stated in the config.
+Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel); ``selection`` (mIoU of the select split).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainers.components.losses import combined_loss
+from trainers.context import TrainContext
+from trainers.data.datasets import DATASETS, open_split
+from trainers.data.images import SplitImages
+from trainers.data.label_spaces import CLASS_SETS
+from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
+from trainers.data.sampling import derive_seed
+from trainers.errors import UserError
+from trainers.evaluation import scores, tally_split
+from trainers.loop import train
+from trainers.networks.optimizers import build_optimizer, set_learning_rate
+from trainers.networks.segmentation import build_segmenter, check_network, freeze_batch_norm
+from trainers.segmentation.supervised_config import Config
+from trainers.segmentation.trained import Trained, write_description
+
+
+class SupervisedLearner:
+    """One network, one optimizer, one loss."""
+
+    def __init__(self, config: Config, *, select: SplitImages, context: TrainContext, pretrained: bool) -> None:
+        self.config, self.context, self._select = config, context, select
+        self.segmenter = build_segmenter(config.network, pretrained=pretrained)
+        if config.batch_norm == "frozen":
+            freeze_batch_norm(self.segmenter)
+        if config.batch_norm == "sync" and context.world_size > 1:
+            self.segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(self.segmenter)
+        on_gpu = context.device.type == "cuda"
+        self.segmenter.to(context.device, memory_format=torch.channels_last if on_gpu else torch.preserve_format)
+        self.forward: nn.Module = self.segmenter
+        if context.world_size > 1:
+            # Every rank keeps its own running statistics until the checkpoint, which holds rank 0's.
+            self.forward = DistributedDataParallel(self.segmenter, broadcast_buffers=False)
+        self.optimizer = build_optimizer(self.segmenter, config.optimizer)
+
+    def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
+        """Forward, backward, clip, step."""
+        config = self.config
+        self._training_mode()
+        set_learning_rate(self.optimizer, config.optimizer, step, steps=config.loop.steps)
+        with self._autocast():
+            logits = self.forward(batch.images)
+        losses = combined_loss(logits.float(), batch.labels, config.loss, all_reduce=self.context.all_reduce)
+        self.optimizer.zero_grad(set_to_none=True)
+        # Each rank holds its share of one sum; DDP averages gradients, so the factor makes that the sum again.
+        (losses["loss"] * self.context.world_size).backward()
+        if config.optimizer.clip_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.segmenter.parameters(), config.optimizer.clip_gradient_norm)
+        self.optimizer.step()
+        return losses
+
+    def score(self) -> Mapping[str, float]:
+        """mIoU on the select split."""
+        self.segmenter.eval()
+        batches = evaluation_batches(
+            self._select, batch_size=self.config.score_batch_size, workers=0, context=self.context
+        )
+        with self._autocast():
+            tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
+        class_set = CLASS_SETS[DATASETS[self._select.split.dataset].class_set]
+        return {"selection": scores(tally.confusion.cpu().numpy(), class_set).miou or 0.0}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The segmenter, normalization included."""
+        return self.segmenter.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network and optimizer."""
+        return {"segmenter": self.segmenter.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Network and optimizer, with a readable error when the checkpoint is another network's."""
+        try:
+            self.segmenter.load_state_dict(state["segmenter"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from error
+
+    def _training_mode(self) -> None:
+        self.forward.train()
+        if self.config.batch_norm == "frozen":
+            freeze_batch_norm(self.segmenter)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.config.precision == "bfloat16"
+        return torch.autocast(self.context.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def check(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse what cannot run: absent data, an unknown encoder, a size that the network cannot take."""
+    augmentation = config.augmentation
+    check_network(
+        config.network,
+        height=augmentation.crop_height or config.height,
+        width=augmentation.crop_width or config.width,
+    )
+    check_network(config.network, height=config.height, width=config.width)
+    for split in (*config.train, config.select):
+        if split.split in DATASETS[split.dataset].unlabeled:
+            raise UserError(f"{split} has no labels; supervised training and selection need them")
+        if split.dataset in inputs:  # Else a stage that has not run yet makes it.
+            open_split(inputs, split)
+
+
+def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
+    """Train and leave ``final.pt``, ``best.pt`` (``{"weights", "step"}``) and ``curves.json`` in ``output``."""
+    if config.batch_size % context.world_size:
+        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    if config.batch_norm == "sync" and context.device.type != "cuda":
+        raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
+    size = {"height": config.height, "width": config.width, "cache_bytes": config.cache_bytes}
+    samples = AugmentedSamples(
+        [SplitImages(inputs, split, **size) for split in config.train],
+        config.augmentation,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+    torch.manual_seed(derive_seed(seed, "initialization"))
+    learner = SupervisedLearner(
+        config,
+        select=SplitImages(inputs, config.select, **size),
+        context=context,
+        pretrained=context.resume() is None,
+    )
+    result = train(
+        learner,
+        lambda steps: training_batches(
+            samples, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
+        ),
+        config.loop,
+        batch_size=config.batch_size,
+        seed=seed,
+        output=output,
+        context=context,
+    )
+    if context.rank == 0:
+        write_description(output, Trained(config.network, config.height, config.width))
+    return result

@@ -1,0 +1,50 @@
+"""Configuration of supervised segmentation."""
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
+from trainers.config import Config as BaseConfig
+from trainers.config import SeedFrom, runtime_field
+from trainers.data.datasets import DataSplit
+from trainers.loop_config import LoopConfig
+
+VERSION = 1
+SEED_FROM: SeedFrom = "trial"
+
+
+class Config(BaseConfig):
+    """Train a segmenter on labeled images."""
+
+    train: tuple[DataSplit, ...] = Field(min_length=1)
+    """Labeled splits to train on, as ``dataset/split``; several are joined."""
+    select: DataSplit
+    """Labeled split that chooses the best checkpoint, by its mIoU."""
+    height: int = Field(ge=32)
+    """Input height in pixels: images are resized to it before augmentation."""
+    width: int = Field(ge=32)
+    """Input width in pixels."""
+    batch_size: int = Field(4, ge=1)
+    """Images per step, over all workers together."""
+    network: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    loop: LoopConfig = LoopConfig()
+    batch_norm: Literal["local", "sync", "frozen"] = "local"
+    """Statistics per worker, over all workers (needs GPUs), or fixed at their initial values."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto``: bfloat16 autocast on a GPU, float32 on a CPU."""
+    score_batch_size: int = runtime_field(8, ge=1)
+    """Images per forward pass when scoring."""
+    loader_workers: int | None = runtime_field(None, ge=0)
+    """Processes that decode and augment; unset takes 4 on a GPU and none on a CPU."""
+    cache_bytes: int = runtime_field(2 << 30, ge=0)
+    """Splits whose decoded images fit are decoded once and kept in memory."""
+
+    def resolved(self, *, device_type: str) -> Self:
+        """Decide ``precision``."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bfloat16" if device_type == "cuda" else "float32"})

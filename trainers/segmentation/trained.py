@@ -1,0 +1,39 @@
+"""What a training stage leaves behind: the weights, and how to build the network that they belong to."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.checkpoint import load_state
+from trainers.components.configs import NetworkConfig
+from trainers.errors import UserError
+from trainers.networks.segmentation import Segmenter, build_segmenter
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The description beside the weights."""
+
+    network: NetworkConfig
+    height: int
+    width: int
+
+
+def write_description(folder: Path, trained: Trained) -> None:
+    """Write ``segmenter.json``; with ``best.pt`` and ``final.pt`` it makes a segmenter that anyone can load."""
+    described = {"network": trained.network.model_dump(), "height": trained.height, "width": trained.width}
+    (folder / "segmenter.json").write_text(json.dumps(described, indent=1))
+
+
+def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
+    """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
+    described = json.loads((folder / "segmenter.json").read_text())
+    network = NetworkConfig(**described["network"])
+    segmenter = build_segmenter(network, pretrained=False)
+    path = folder / f"{checkpoint}.pt"
+    state = load_state(path)
+    try:
+        segmenter.load_state_dict(state["weights"])
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"{path} is not of {network.architecture}-{network.encoder}: {error}") from error
+    return segmenter, Trained(network, described["height"], described["width"]), int(state["step"])
