@@ -83,7 +83,7 @@ class Walk:
         """For each planned stage: reuse it, make it, or leave it absent because nobody needs it."""
         needed = set(ends)
         decisions: dict[str, int] = {}
-        for name, one in reversed(self.planned.items()):  # Consumers before their inputs.
+        for name, one in reversed(list(self.planned.items())):  # Consumers before their inputs.
             if self._whole(one) is not None:
                 decisions[name] = HIT
             elif name in needed:

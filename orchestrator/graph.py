@@ -114,7 +114,9 @@ def evaluation_stages(
         for checkpoint in CHECKPOINTS:
             stage = f"{name}@{checkpoint}"
             inputs = {"segmenter": train, **(data or {})}
-            stages[stage] = Stage(stage, "evaluation", config(split=split, checkpoint=checkpoint), inputs)
+            stages[stage] = Stage(
+                stage, "evaluation", config.model_validate({"split": split, "checkpoint": checkpoint}), inputs
+            )
     return stages
 
 

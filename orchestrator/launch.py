@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.execute import Event, MakeContext
+from orchestrator.execute import Event
 from orchestrator.trial import Outcome, Trial, failure, run_trial
-from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.files import publish_json, read_json, require_writable
-from orchestrator.graph import Arm, Experiment, SeedScope, external_splits
+from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, open_split
 from trainers.data.fingerprint import fingerprint
@@ -24,8 +24,6 @@ class Request:
     storage: Path
     data_root: Path | None = None
     roots: Mapping[str, Path] | None = None
-    seed: int = 0
-    seed_scope: SeedScope = "declared"
     workers: int = 0
     gpus_per_worker: float | None = None
     """``None``: one where the machine has any."""
@@ -159,6 +157,13 @@ def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:
             raise UserError(f"{experiment.name} has no arm {name!r}: {nearest(name, experiment.arms)}")
         found.append(experiment.arms[name])
     return found
+
+
+def the_arm(experiment: Experiment, name: str | None) -> Arm:
+    """The arm called ``name``, or the only one."""
+    if name is None and len(experiment.arms) > 1:
+        raise UserError(f"{experiment.name} has several arms; give --arm one of {', '.join(experiment.arms)}")
+    return find_arms(experiment, name)[0]
 
 
 def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:

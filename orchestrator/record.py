@@ -11,7 +11,7 @@ from orchestrator.graph import CHECKPOINTS, configuration, flatten
 from orchestrator.provenance import command, git_state, versions
 from orchestrator.trial import Outcome, Trial
 from results.schema import SCHEMA_VERSION
-from results.store import write_curves, write_scores
+from results.store import read_scores, write_curves, write_scores
 
 SCORES = ("miou", "miou_zeros", "pixel_accuracy", "class_accuracy", "fwiou")
 
@@ -22,6 +22,15 @@ def record(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> Path:
     if curves:
         write_curves(trial.place.storage, curves)
     return write_scores(trial.place.storage, score_rows(trial, outcome, sweep=sweep, attempt=attempt))
+
+
+def recorded_trials(storage: Path, sweep: str) -> dict[str, str]:
+    """Trial → status of the trials of ``sweep`` that the leaderboard has rows of."""
+    if not (storage / "leaderboard").is_dir():
+        return {}
+    table, _ = read_scores(storage)
+    rows = zip(*(table.column(name).to_pylist() for name in ("sweep", "trial", "status")), strict=True)
+    return {trial: status for name, trial, status in rows if name == sweep}
 
 
 def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> list[dict[str, Any]]:

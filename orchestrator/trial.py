@@ -19,6 +19,7 @@ from orchestrator.graph import (
     plan,
     trial_id,
 )
+from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign
 from trainers.errors import Diverged, UserError
 
@@ -183,3 +184,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def with_seed(trial: Trial, seed: int) -> Trial:
     """The same configuration with another trial seed."""
     return replace(trial, seeds=replace(trial.seeds, trial=seed))
+
+
+def keep_trace(ledger: Ledger, trial: Trial, attempt: int, outcome: Outcome) -> Outcome:
+    """Move the trace of a bug into a file of the ledger; the message says where."""
+    if outcome.trace is None:
+        return outcome
+    path = ledger.write_failure(trial.id, attempt, outcome.trace)
+    return replace(outcome, trace=None, message=f"{outcome.message} (trace: {path})")

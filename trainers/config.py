@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RUNTIME = {"runtime": True}
+RUNTIME: dict[str, Any] = {"runtime": True}
 """Marks a field that changes how fast a stage runs, never what it computes."""
 
 SeedFrom = Literal["sweep", "trial"]

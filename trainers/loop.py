@@ -102,7 +102,7 @@ def train(
             _score(learner, progress)
         if last or step % config.log_every_steps == 0 or step % config.checkpoint_every_steps == 0:
             due = step % config.checkpoint_every_steps == 0 or last
-            context.report(_numbers(progress, batch_size), _writer(learner, progress) if due else None)
+            context.report(_numbers(progress, batch_size, config.steps), _writer(learner, progress) if due else None)
         mark = time.monotonic()
     if context.rank == 0:
         _write_output(learner, progress, output)
@@ -150,11 +150,11 @@ def _score(learner: Learner, progress: Progress) -> None:
         progress.best_weights = {name: value.detach().cpu().clone() for name, value in learner.weights().items()}
 
 
-def _numbers(progress: Progress, batch_size: int) -> dict[str, float]:
+def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float]:
     """The newest value of every curve."""
     newest = {name: value for _, name, value in progress.curves}
     rate = progress.step * batch_size / progress.seconds if progress.seconds else 0.0
-    return {**newest, "step": progress.step, "images_per_second": rate}
+    return {**newest, "step": progress.step, "steps": steps, "images_per_second": rate}
 
 
 def _writer(learner: Learner, progress: Progress) -> Callable[[Path], None]:

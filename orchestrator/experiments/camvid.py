@@ -20,8 +20,8 @@ def camvid() -> Experiment:
         "train",
         "supervised",
         SupervisedConfig(
-            train=("camvid/day_train",),  # type: ignore[arg-type]
-            select="camvid/day_val",  # type: ignore[arg-type]
+            train=("camvid/day_train",),
+            select="camvid/day_val",
             height=192,
             width=256,
             batch_size=6,

@@ -23,8 +23,8 @@ def toy_city() -> Experiment:
         "train",
         "supervised",
         SupervisedConfig(
-            train=("toy_city/day_train",),  # type: ignore[arg-type]
-            select="toy_city/day_val",  # type: ignore[arg-type]
+            train=("toy_city/day_train",),
+            select="toy_city/day_val",
             height=64,
             width=128,
             batch_size=4,

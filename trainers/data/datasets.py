@@ -188,12 +188,29 @@ def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:
     return label
 
 
-def check_split(root: Path, split: DataSplit) -> Iterator[str | None]:
-    """Read every file of a split; yields one problem (or ``None``) per sample, so a caller can show progress."""
+def open_listing(root: Path, split: DataSplit, *, must_exist: bool) -> list[Sample]:
+    """The samples of a split whether or not their files are whole; an absent split has none.
+
+    Raises:
+        UserError: the root does not exist, or the split does not and ``must_exist``.
+    """
     dataset = DATASETS[split.dataset]
-    for sample in dataset.list_samples(root, split.split):
+    if not root.is_dir():
+        raise UserError(f"the folder of {split.dataset}, {root}, does not exist; it needs {dataset.layout}")
+    try:
+        return dataset.list_samples(root, split.split)
+    except UserError:
+        if must_exist:
+            raise
+        return []
+
+
+def check_split(samples: Sequence[Sample], split: DataSplit) -> Iterator[str | None]:
+    """Read every file; yields one problem (or ``None``) per sample, so a caller can show progress."""
+    label_map = DATASETS[split.dataset].label_map
+    for sample in samples:
         try:
-            check_sample(sample, dataset.label_map)
+            check_sample(sample, label_map)
         except UserError as error:
             yield str(error)
         else:

@@ -17,7 +17,7 @@ def run(
     config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
 ) -> dict[str, Any]:
     """Write ``<domain>/leftImg8bit/…`` and ``<domain>/gtFine/…`` below ``output``; ranks share the images."""
-    counts: dict[str, dict[str, int]] = {domain: dict(parts) for domain, parts in config.images.items()}
+    counts = config.counts()
     total = sum(count for parts in counts.values() for count in parts.values())
     mine = -(-(total - context.rank) // context.world_size)
     frames = write_tree(

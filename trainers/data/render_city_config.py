@@ -31,6 +31,10 @@ class Config(BaseConfig):
     )
     """Images by domain and part; streets of different parts are disjoint."""
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """``images`` as plain names, for the renderer."""
+        return {str(domain): {str(part): n for part, n in parts.items()} for domain, parts in self.images.items()}
+
     @field_validator("images")
     @classmethod
     def _positive(cls, images: dict[Domain, dict[Part, int]]) -> dict[Domain, dict[Part, int]]:

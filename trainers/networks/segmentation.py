@@ -21,6 +21,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Segmenter(nn.Module):
     """Raw images in, logits at the input's size out; normalization is part of the network."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.network = network
@@ -36,7 +39,7 @@ class Segmenter(nn.Module):
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """The parameters that train at the base learning rate."""
-        return list(self.network.encoder.parameters())  # type: ignore[union-attr, operator]
+        return list(self.network.encoder.parameters())  # type: ignore[union-attr]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """All others: decoder and classifier."""

@@ -41,8 +41,9 @@ class SupervisedLearner:
             freeze_batch_norm(self.segmenter)
         if config.batch_norm == "sync" and context.world_size > 1:
             self.segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(self.segmenter)
-        on_gpu = context.device.type == "cuda"
-        self.segmenter.to(context.device, memory_format=torch.channels_last if on_gpu else torch.preserve_format)
+        self.segmenter.to(context.device)
+        if context.device.type == "cuda":
+            self.segmenter.to(memory_format=torch.channels_last)
         self.forward: nn.Module = self.segmenter
         if context.world_size > 1:
             # Every rank keeps its own running statistics until the checkpoint, which holds rank 0's.

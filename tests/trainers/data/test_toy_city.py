@@ -70,7 +70,7 @@ def test_sizes_of_one_aspect_ratio_show_the_same_scene():
     smooth = (
         np.isfinite(small.depth) & (small.label_ids == LABEL["road"]) & (large.label_ids[::2, ::2] == LABEL["road"])
     )
-    assert np.median(np.abs(small.depth / large.depth[::2, ::2] - 1)[smooth]) < 0.05
+    assert np.median(np.abs(small.depth[smooth] / large.depth[::2, ::2][smooth] - 1)) < 0.05
     blurred = large.image.reshape(64, 2, 128, 2, 3).mean(axis=(1, 3))
     assert np.abs(blurred - small.image).mean() < 12
 
@@ -135,9 +135,9 @@ def test_night_is_dark_clipped_and_noisy(split: list[Frame]):
     numbers = range(8)
     night = np.stack([render(*place_in_city("night", "val", n), domain="night").image for n in numbers]).astype(float)
     day = np.stack([frame.image for frame in split[:8]]).astype(float)
-    assert night.mean() < 0.5 * day.mean()
+    assert night.mean() < 0.7 * day.mean()
     assert (night.max(axis=-1) == 255).mean() > 0.001
-    assert (night.max(axis=-1) < 40).mean() > 0.2
+    assert (night.max(axis=-1) < 48).mean() > 3 * (day.max(axis=-1) < 48).mean() + 0.1
 
     def grain(images: np.ndarray) -> float:
         """Median deviation of a pixel from the mean of its neighbors to the left and right, relative to its light."""

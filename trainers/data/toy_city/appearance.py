@@ -31,6 +31,9 @@ WEATHERS = {  # zenith, horizon, strength of the sun, of the sky's light, share 
     "hazy": ((0.50, 0.58, 0.68), (0.86, 0.84, 0.80), 0.8, 0.9, 0.3, 120.0),
     "evening": ((0.22, 0.30, 0.52), (0.90, 0.66, 0.44), 1.7, 0.45, 0.4, 300.0),
 }
+_NIGHT_SKIES = ((0.010, 0.011, 0.018), (0.022, 0.015, 0.010), (0.006, 0.008, 0.016))
+_CASTS = ((1.15, 0.95, 0.72), (1.05, 0.98, 0.86), (0.88, 1.0, 1.12))
+_BEAM_COLOR = np.array([0.75, 0.72, 0.62], np.float32)
 _LAMP_COLORS = ((1.0, 0.58, 0.20), (1.0, 0.66, 0.30), (1.0, 0.86, 0.62), (0.85, 0.95, 1.0))
 
 
@@ -39,7 +42,7 @@ def day(scene: Scene, buffers: Buffers, street_dice: Dice, frame_dice: Dice) -> 
     weather = street_dice.weighted({"clear": 4, "cloudy": 3, "overcast": 3, "hazy": 1, "evening": 1.5})
     zenith, horizon, sun_strength, sky_strength, clouds, sight = WEATHERS[weather]
     sun = _sun(street_dice, low=weather == "evening")
-    surface = reflectance(scene, buffers, street_dice)
+    surface = reflectance(scene, buffers)
     points, normals = buffers.points.reshape(3, -1), pixel_normals(buffers)
     shadows, gloom = (mask.ravel() for mask in ground_shadows(scene, sun, *buffers.polygon.shape))
     on_ground = buffers.polygon.ravel() == GROUND
@@ -61,24 +64,20 @@ def day(scene: Scene, buffers: Buffers, street_dice: Dice, frame_dice: Dice) -> 
 
 def night(scene: Scene, buffers: Buffers, street_dice: Dice, frame_dice: Dice) -> np.ndarray:
     """Lamps, headlights and windows in the dark, through a small sensor: clipped, tinted and noisy."""
-    surface = reflectance(scene, buffers, street_dice)
+    surface = reflectance(scene, buffers)
     points, normals = buffers.points.reshape(3, -1), pixel_normals(buffers)
-    lit_sky = np.array(street_dice.pick(((0.010, 0.011, 0.018), (0.022, 0.015, 0.010), (0.006, 0.008, 0.016))))
-    light = (0.55 + 0.45 * normals[1])[:, None] * lit_sky.astype(np.float32) * street_dice.uniform(0.4, 1.4)
+    lit_sky = np.array(street_dice.pick(_NIGHT_SKIES), np.float32)
+    light = (0.55 + 0.45 * normals[1])[:, None] * lit_sky * street_dice.uniform(0.4, 1.4)
     light = light + _street_lamps(scene, points, normals, street_dice)
-    light += ego_beam(points, scene.camera, street_dice.uniform(9, 18))[:, None] * np.array(
-        [0.75, 0.72, 0.62], np.float32
-    )
-    ahead = [nose for nose in scene.headlights if 0 < nose[1] - scene.camera.position[2] < 45]
-    for x, z, dx, dz in ahead[:6]:
-        light += beam(points, x, z, (dx, dz), 9.0)[:, None] * np.array([0.30, 0.29, 0.26], np.float32)
+    light += ego_beam(points, scene.camera, street_dice.uniform(9, 18))[:, None] * _BEAM_COLOR
+    ahead = [nose for nose in scene.headlights.tolist() if 0 < nose[1] - scene.camera.position[2] < 45]
+    for x, z, *direction in ahead[:6]:
+        light += 0.4 * beam(points, x, z, (direction[0], direction[1]), 9.0)[:, None] * _BEAM_COLOR
     color = surface.color * light + surface.emission
     color = np.where((buffers.polygon.ravel() == SKY)[:, None], _night_sky(buffers, lit_sky), color)
-    picture = _downsampled(color.astype(np.float32), buffers)
-    picture = _glare(picture, frame_dice.uniform(0.6, 1.4))
-    cast = np.array(street_dice.pick(((1.15, 0.95, 0.72), (1.05, 0.98, 0.86), (0.88, 1.0, 1.12))), np.float32)
-    picture = picture * cast * frame_dice.uniform(2.2, 4.5)
-    picture = np.minimum(picture, 1.6)
+    picture = _glare(_downsampled(color, buffers), frame_dice.uniform(0.6, 1.4))
+    cast = np.array(street_dice.pick(_CASTS), np.float32)
+    picture = np.minimum(picture * cast * frame_dice.uniform(2.2, 4.5), 1.6)
     gray = picture.mean(axis=2, keepdims=True)
     picture = gray + (picture - gray) * frame_dice.uniform(0.45, 0.8)
     return _developed(picture - frame_dice.uniform(0.0, 0.012), _random(frame_dice), shot=0.05, read=0.012)

@@ -34,8 +34,8 @@ def house(street: Street, lot: Lot, dice: Dice) -> Model:
     line = street.sidewalk_end(lot.side) + lot.setback
     narrow = dice.uniform(0.6, 2.2) if lot.kind != "terrace" else 0.0
     start, end = lot.start + narrow, lot.end - narrow
-    near = (float(street.center(start)) + lot.side * line, start)
-    far = (float(street.center(end)) + lot.side * line, end)
+    near = (street.x(lot.side * line, start), start)
+    far = (street.x(lot.side * line, end), end)
     deep = lot.side * DEPTH
     _wall(shape, near, (near[0] + deep, start), lot.height, color)
     _wall(shape, near, far, lot.height, color)

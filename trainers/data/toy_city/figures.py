@@ -11,6 +11,14 @@ CLOTHES: tuple[Color, ...] = (
     (0.12, 0.13, 0.16), (0.20, 0.24, 0.36), (0.55, 0.12, 0.12), (0.80, 0.78, 0.72), (0.30, 0.34, 0.24),
     (0.62, 0.55, 0.42), (0.75, 0.60, 0.15), (0.35, 0.20, 0.35), (0.16, 0.36, 0.40), (0.85, 0.40, 0.45),
 )  # fmt: skip
+JACKETS: tuple[Color, ...] = (
+    (0.90, 0.85, 0.10),
+    (0.95, 0.45, 0.05),
+    (0.85, 0.10, 0.15),
+    (0.10, 0.45, 0.75),
+    (0.45, 0.80, 0.20),
+)
+"""What riders wear: brighter than pedestrians' clothes."""
 LEAVES: tuple[Color, ...] = (
     (0.20, 0.32, 0.10),
     (0.26, 0.38, 0.14),
@@ -124,7 +132,7 @@ def hedge(length: float, height: float, dice: Dice) -> Model:
     return shape.build()
 
 
-def pole(height: float, width: float = 0.14, color: Color = METAL) -> Model:
+def pole(height: float, width: float = 0.18, color: Color = METAL) -> Model:
     """A post."""
     shape = Shape()
     half = width / 2
@@ -135,7 +143,7 @@ def pole(height: float, width: float = 0.14, color: Color = METAL) -> Model:
 def lamp_post(height: float, reach: float) -> Model:
     """A street lamp whose arm points along x by ``reach`` metres (negative: to the left)."""
     shape = Shape()
-    shape.upright([(-0.09, 0), (0.09, 0), (0.06, height), (-0.06, height)], METAL)
+    shape.upright([(-0.12, 0), (0.12, 0), (0.09, height), (-0.09, height)], METAL)
     left, right = sorted((0.0, reach))
     shape.upright([(left, height - 0.08), (right, height - 0.08), (right, height + 0.04), (left, height + 0.04)], METAL)
     tip = [

@@ -8,13 +8,13 @@ import numpy as np
 
 from trainers.data.toy_city import buildings, figures, vehicles
 from trainers.data.toy_city.dice import Dice
-from trainers.data.toy_city.labels import LABEL
 from trainers.data.toy_city.scene import SceneBuilder, Surfaces
 from trainers.data.toy_city.street import LENGTH, SIDES, START, Lot, Street, build_street
 
 SEGMENT = 3.5
 """Longest piece of a wall, fence or hedge in metres: short pieces sort correctly against what stands near them."""
-_CLUTTER = {"nothing": 0.45, "sign": 0.085, "bin": 0.05, "bicycle": 0.12, "motorcycle": 0.035}
+_CLUTTER = {"nothing": 0.45, "sign": 0.085, "bin": 0.05, "bicycle": 0.15, "motorcycle": 0.035}
+_HEIGHTS = {"wall": (1.5, 3.0), "fence": (1.1, 2.1), "hedge": (0.9, 2.0)}
 FENCE_COLORS = ((0.22, 0.24, 0.22), (0.45, 0.33, 0.22), (0.75, 0.74, 0.70), (0.50, 0.52, 0.52))
 
 
@@ -37,10 +37,6 @@ def furnished_street(seed: int, number: int) -> tuple[Street, Surfaces, Counter[
     return street, builder.surfaces(), builder.counters, lamps
 
 
-def _x(street: Street, offset: float, z: float) -> float:
-    return float(street.center(z)) + offset
-
-
 def _backdrops(builder: SceneBuilder, dice: Dice) -> None:
     """Houses of the next streets, seen over the lots and through the crossings, and the end of the street."""
     style = (2.8, 0.5, 3.2, 0.5)
@@ -48,29 +44,23 @@ def _backdrops(builder: SceneBuilder, dice: Dice) -> None:
         z = START + 40
         while z < LENGTH:
             end = z + dice.uniform(14, 30)
-            x = _x(builder.street, side * dice.uniform(45, 75), z)
+            x = builder.street.x(side * dice.uniform(45, 75), z)
             model = buildings.backdrop(x, z, end, dice.uniform(7, 20), dice)
             seed = (*style, float(dice.integer(0, 9999)))
-            builder.place(model, LABEL["building"], parameters=seed, by_far_end=True, bias=20.0)
+            builder.place(model, "building", parameters=seed, by_far_end=True, bias=20.0)
             z = end + dice.uniform(0, 14)
     for x in range(-120, 120, 24):
         z = LENGTH - dice.uniform(5, 40)
-        model = buildings.backdrop(x + builder.street.center(z).item(), z, z, dice.uniform(8, 24), dice)
-        builder.place(model, LABEL["building"], parameters=(*style, float(x)), bias=40.0)
+        model = buildings.backdrop(builder.street.x(x, z), z, z, dice.uniform(8, 24), dice)
+        builder.place(model, "building", parameters=(*style, float(x)), bias=40.0)
 
 
 def _furnish_lot(builder: SceneBuilder, lot: Lot, dice: Dice) -> None:
     street = builder.street
     edge = lot.side * street.sidewalk_end(lot.side)
     if lot.height:
-        parameters = buildings.facade_parameters(lot, dice)
-        builder.place(
-            buildings.house(street, lot, dice),
-            LABEL["building"],
-            parameters=parameters,
-            by_far_end=True,
-            bias=0.5,
-        )
+        parameters, model = buildings.facade_parameters(lot, dice), buildings.house(street, lot, dice)
+        builder.place(model, "building", parameters=parameters, by_far_end=True, bias=0.5)
     if lot.kind == "terrace":
         return
     _boundary(builder, lot, edge + lot.side * 0.3, dice)
@@ -79,7 +69,7 @@ def _furnish_lot(builder: SceneBuilder, lot: Lot, dice: Dice) -> None:
     for _ in range(round(density * (lot.end - lot.start) * min(depth, 12.0) / 4 + dice.uniform(0, 1))):
         offset, z = edge + lot.side * dice.uniform(1.2, depth), dice.uniform(lot.start, lot.end)
         model, size = (figures.bush(dice), 1.0) if dice.chance(0.4) else (figures.tree(dice), dice.uniform(0.6, 1.3))
-        builder.place(model, LABEL["vegetation"], (_x(street, offset, z), 0.0, z), scale=size, casts_shadow=True)
+        builder.place(model, "vegetation", (offset, z), scale=size, casts_shadow=True)
     if lot.kind == "parking":
         for z in np.arange(lot.start + 2, lot.end - 1, 2.8):
             if dice.chance(0.6):
@@ -92,32 +82,23 @@ def _boundary(builder: SceneBuilder, lot: Lot, offset: float, dice: Dice) -> Non
     street, kind = builder.street, lot.boundary
     if kind == "none":
         return
-    height = {
-        "wall": dice.uniform(1.2, 2.8),
-        "fence": dice.uniform(0.9, 1.9),
-        "hedge": dice.uniform(0.9, 2.0),
-    }[kind]
+    height = dice.uniform(*_HEIGHTS[kind])
     color = dice.color(dice.pick(buildings.MASONRY if kind == "wall" else FENCE_COLORS), 0.06)
     gate = dice.uniform(lot.start + 2, lot.end - 2) if kind == "fence" or lot.kind == "garden" else LENGTH
     pieces = max(round((lot.end - lot.start) / SEGMENT), 1)
     ends = np.linspace(lot.start, lot.end, pieces + 1)
     style = float(dice.integer(0, 2))
-    for a, b in pairwise(ends):
+    for a, b in pairwise(ends.tolist()):
         if a < gate < b:
             continue
-        foot, head = (_x(street, offset, a), 0.0, float(a)), (_x(street, offset, b), 0.0, float(b))
+        foot, head = (street.x(offset, a), 0.0, a), (street.x(offset, b), 0.0, b)
         if kind == "hedge":
-            middle = ((foot[0] + head[0]) / 2, 0.0, float(a + b) / 2)
-            builder.place(
-                figures.hedge(float(b - a), height, dice),
-                LABEL["vegetation"],
-                middle,
-                heading=street.heading(float(a)),
-            )
+            model = figures.hedge(b - a, height, dice)
+            builder.place(model, "vegetation", (offset, (a + b) / 2), heading=street.heading(a))
         elif kind == "wall":
-            builder.place(buildings.wall(foot, head, height, color), LABEL["wall"])
+            builder.place(buildings.wall(foot, head, height, color), "wall")
         else:
-            builder.place(buildings.fence(foot, head, height, color), LABEL["fence"], parameters=(style, float(a)))
+            builder.place(buildings.fence(foot, head, height, color), "fence", parameters=(style,))
 
 
 def _lamps(builder: SceneBuilder, dice: Dice) -> np.ndarray:
@@ -130,10 +111,9 @@ def _lamps(builder: SceneBuilder, dice: Dice) -> np.ndarray:
     while z < LENGTH - 20:
         if not street.is_crossing(z, 1.0):
             offset = side * (street.sidewalk_start(side) + 0.35)
-            x = _x(street, offset, z)
             reach = -side * dice.uniform(0.9, 1.8)
-            builder.place(figures.lamp_post(height, reach), LABEL["pole"], (x, 0.0, z))
-            lamps.append((x + reach, height, z))
+            builder.place(figures.lamp_post(height, reach), "pole", (offset, z))
+            lamps.append((street.x(offset + reach, z), height, z))
         side = -side if both else side
         z += spacing * dice.uniform(0.85, 1.15)
     return np.array(lamps, dtype=np.float32).reshape(-1, 3)
@@ -155,27 +135,21 @@ def _crossings(builder: SceneBuilder, dice: Dice) -> None:
 
 
 def _signal(builder: SceneBuilder, offset: float, z: float, state: int, *, hangs: bool) -> None:
-    x, street = _x(builder.street, offset, z), builder.street
-    height = 5.6 if hangs else 3.3
-    builder.place(figures.pole(height), LABEL["pole"], (x, 0.0, z))
-    builder.place(figures.traffic_light(state), LABEL["traffic_light"], (x, 2.3, z - 0.1))
+    street, signal = builder.street, figures.traffic_light(state)
+    builder.place(figures.pole(5.6 if hangs else 3.3), "pole", (offset, z))
+    builder.place(signal, "traffic_light", (offset, z - 0.1), lift=2.2, scale=1.3)
     if hangs:
         reach = street.lane_width + street.parking[1] + 0.8
-        builder.place(
-            figures.pole(reach, 0.1),
-            LABEL["pole"],
-            (x - reach / 2, 5.4, z),
-            scale=(reach / 0.1, 0.1 / reach, 1),
-        )
-        builder.place(figures.traffic_light(state), LABEL["traffic_light"], (x - reach, 4.5, z - 0.1), scale=1.15)
+        builder.place(figures.pole(0.1, reach), "pole", (offset - reach / 2, z), lift=5.4)
+        builder.place(signal, "traffic_light", (offset - reach, z - 0.1), lift=4.2, scale=1.5)
 
 
 def _sign(builder: SceneBuilder, offset: float, z: float, dice: Dice) -> None:
-    x, height = _x(builder.street, offset, z), dice.uniform(2.0, 2.6)
-    builder.place(figures.pole(height + 0.3, 0.09), LABEL["pole"], (x, 0.0, z))
-    builder.place(figures.traffic_sign(dice), LABEL["traffic_sign"], (x, height, z - 0.06))
+    height = dice.uniform(2.0, 2.6)
+    builder.place(figures.pole(height + 0.3, 0.12), "pole", (offset, z))
+    builder.place(figures.traffic_sign(dice), "traffic_sign", (offset, z - 0.06), lift=height, scale=1.25)
     if dice.chance(0.25):
-        builder.place(figures.traffic_sign(dice), LABEL["traffic_sign"], (x, height - 0.75, z - 0.06), scale=0.9)
+        builder.place(figures.traffic_sign(dice), "traffic_sign", (offset, z - 0.06), lift=height - 0.75, scale=0.9)
 
 
 def _sidewalk(builder: SceneBuilder, side: int, dice: Dice) -> None:
@@ -192,26 +166,15 @@ def _sidewalk(builder: SceneBuilder, side: int, dice: Dice) -> None:
         weights = {"tree": 0.3 * street.kind.trees, "bollard": 1.0 if bollards else 0.02}
         chosen = dice.weighted(_CLUTTER | weights)
         if chosen == "tree":
-            x = _x(street, near_curb, z)
-            builder.place(
-                figures.tree(dice),
-                LABEL["vegetation"],
-                (x, 0.0, z),
-                scale=dice.uniform(0.6, 1.15),
-                casts_shadow=True,
-            )
+            size = dice.uniform(0.6, 1.15)
+            builder.place(figures.tree(dice), "vegetation", (near_curb, z), scale=size, casts_shadow=True)
             z += 3.0
         elif chosen == "sign":
             _sign(builder, near_curb, z, dice)
         elif chosen == "bin":
-            builder.place(
-                figures.litter_bin(dice),
-                LABEL["static"],
-                (_x(street, near_curb, z), 0.0, z),
-                casts_shadow=True,
-            )
+            builder.place(figures.litter_bin(dice), "static", (near_curb, z), casts_shadow=True)
         elif chosen == "bollard":
-            builder.place(figures.pole(0.95, 0.14, (0.3, 0.3, 0.3)), LABEL["pole"], (_x(street, near_curb, z), 0.0, z))
+            builder.place(figures.pole(0.95, 0.14, (0.3, 0.3, 0.3)), "pole", (near_curb, z))
         elif chosen != "nothing":
             place_two_wheeler(builder, chosen, side * (dice.pick((curb + 0.9, end - 0.5))), z, dice)
 
@@ -219,17 +182,8 @@ def _sidewalk(builder: SceneBuilder, side: int, dice: Dice) -> None:
 def place_two_wheeler(builder: SceneBuilder, kind: str, offset: float, z: float, dice: Dice) -> None:
     """A parked bicycle or motorcycle, more or less across the line of sight."""
     model = (vehicles.bicycle if kind == "bicycle" else vehicles.motorcycle)(sideways=True)
-    position = (_x(builder.street, offset, z), 0.0, z)
-    turn = dice.uniform(-0.9, 0.9)
-    builder.place(
-        model,
-        LABEL[kind],
-        position,
-        heading=turn,
-        paint=dice.pick(vehicles.PAINTS),
-        lights_on=False,
-        casts_shadow=True,
-    )
+    turn, paint = dice.uniform(-0.9, 0.9), dice.pick(vehicles.PAINTS)
+    builder.place(model, kind, (offset, z), heading=turn, paint=paint, lights_on=False, casts_shadow=True)
 
 
 def _parked(builder: SceneBuilder, side: int, dice: Dice) -> None:
@@ -244,14 +198,10 @@ def _parked(builder: SceneBuilder, side: int, dice: Dice) -> None:
 
 
 def _park(builder: SceneBuilder, offset: float, z: float, dice: Dice, turn: float = 0.0) -> None:
-    street = builder.street
-    heading = street.heading(z) + turn + (np.pi if offset < 0 else 0.0)
-    model, paint = (
-        vehicles.car(dice.pick(tuple(vehicles.CAR_SIZES))),
-        dice.color(dice.pick(vehicles.PAINTS), 0.04),
-    )
-    position = (_x(street, offset, z), 0.0, z)
-    builder.place(model, LABEL["car"], position, heading=heading, paint=paint, lights_on=False, casts_shadow=True)
+    heading = builder.street.heading(z) + turn + (np.pi if offset < 0 else 0.0)
+    model = vehicles.car(dice.pick(tuple(vehicles.CAR_SIZES)))
+    paint = dice.color(dice.pick(vehicles.PAINTS), 0.04)
+    builder.place(model, "car", (offset, z), heading=heading, paint=paint, lights_on=False, casts_shadow=True)
 
 
 def _median(builder: SceneBuilder, dice: Dice) -> None:
@@ -262,12 +212,6 @@ def _median(builder: SceneBuilder, dice: Dice) -> None:
         if street.is_crossing(z, 3.0):
             continue
         if dice.chance(0.35):
-            builder.place(
-                figures.tree(dice),
-                LABEL["vegetation"],
-                (_x(street, 0.0, z), 0.0, z),
-                scale=0.8,
-                casts_shadow=True,
-            )
+            builder.place(figures.tree(dice), "vegetation", (0.0, z), scale=0.8, casts_shadow=True)
         elif dice.chance(0.6):
-            builder.place(figures.bush(dice), LABEL["vegetation"], (_x(street, 0.0, z), 0.0, z), scale=0.7)
+            builder.place(figures.bush(dice), "vegetation", (0.0, z), scale=0.7)

@@ -74,16 +74,18 @@ def beam(points: np.ndarray, x: float, z: float, direction: tuple[float, float],
     """float32 [N]: a low beam from (x, z) towards ``direction`` (x, z), brightest on the road ahead."""
     along = (points[0] - x) * direction[0] + (points[2] - z) * direction[1]
     across = (points[0] - x) * direction[1] - (points[2] - z) * direction[0]
-    along = np.maximum(along, 0.5)
+    ahead, along = along > 0.2, np.maximum(along, 0.5)
     spread = np.exp(-((across / (0.28 * along + 0.6)) ** 2))
     cutoff = np.clip(1.1 - (points[1] - 0.7) / 0.5, 0, 1)
-    return (spread * (0.12 + 0.88 * cutoff) * np.exp(-along / reach) / (0.35 + (along / 9) ** 1.5)).astype(np.float32)
+    return (ahead * spread * (0.12 + 0.88 * cutoff) * np.exp(-along / reach) / (0.35 + (along / 9) ** 1.5)).astype(
+        np.float32
+    )
 
 
 def ego_beam(points: np.ndarray, camera: Camera, reach: float) -> np.ndarray:
     """float32 [N]: the own headlights."""
     x, _, z = camera.position
-    return beam(points, x, z - 1.0, (float(np.sin(camera.yaw)), float(np.cos(camera.yaw))), reach)
+    return beam(points, x, z + 1.2, (float(np.sin(camera.yaw)), float(np.cos(camera.yaw))), reach)
 
 
 def pixel_normals(buffers: Buffers) -> np.ndarray:

@@ -104,7 +104,7 @@ def _project(surfaces: Surfaces, position: np.ndarray, rotation: np.ndarray) -> 
     return _Projected(vertices, starts, normals, offsets, nearest, farthest)
 
 
-def _order(surfaces: Surfaces, projected: _Projected) -> np.ndarray:
+def _order(surfaces: Surfaces, projected: _Projected, focal: float) -> np.ndarray:
     """Polygon indices from far to near, whole groups at a time, without those that cannot be seen."""
     group_starts = np.concatenate([[0], np.cumsum(surfaces.sizes)[:-1]])
     near = np.minimum.reduceat(projected.nearest, group_starts)
@@ -113,11 +113,8 @@ def _order(surfaces: Surfaces, projected: _Projected) -> np.ndarray:
     order = np.argsort(-np.repeat(distance, surfaces.sizes), kind="stable")
     visible = (projected.offsets < 0) & (projected.farthest > NEAR) & (projected.nearest < FAR)
     x, z = projected.vertices[:, 0], projected.vertices[:, 2]
-    for side in (
-        x,
-        -x,
-    ):  # all vertices beyond the left or the right edge, 0.56 = tan of half the angle of view
-        visible &= np.minimum.reduceat(side - 0.56 * np.maximum(z, 0), projected.starts) < 0.5
+    for side in (x, -x):  # not all vertices beyond the left or the right edge of the picture
+        visible &= np.minimum.reduceat(side - 0.5 / focal * np.maximum(z, 0), projected.starts) < 0.5
     return order[visible[order]]
 
 
@@ -130,7 +127,7 @@ def _paint(surfaces: Surfaces, projected: _Projected, focal: float, height: int,
     flat = _pixels(safe, focal, height, width).reshape(-1).tolist()
     starts, counts = (2 * projected.starts).tolist(), (2 * surfaces.counts).tolist()
     crosses = (projected.nearest < NEAR).tolist()
-    for index in _order(surfaces, projected).tolist():
+    for index in _order(surfaces, projected, focal / width).tolist():
         start, count = starts[index], counts[index]
         if crosses[index]:
             corners = _clip(projected.vertices[start // 2 : (start + count) // 2])

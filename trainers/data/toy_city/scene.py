@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from trainers.data.toy_city.dice import Number
-from trainers.data.toy_city.labels import THINGS, instance_id
+from trainers.data.toy_city.labels import LABEL, THINGS, instance_id
 from trainers.data.toy_city.models import Color, Model, Point
 from trainers.data.toy_city.street import Street
 
@@ -96,18 +96,19 @@ class SceneBuilder:
         self.counters: Counter[int] = Counter(counters or ())
         self._columns: dict[str, list[np.ndarray]] = {f.name: [] for f in fields(Surfaces)}
 
-    def next_instance(self, label: int) -> int:
-        """A fresh instance id; the label itself where instances are not counted."""
-        number = self.counters[label]
-        self.counters[label] += label in THINGS
-        return instance_id(label, number)
+    def next_instance(self, label: str) -> int:
+        """A fresh instance id; the label id itself where instances are not counted."""
+        number = self.counters[LABEL[label]]
+        self.counters[LABEL[label]] += LABEL[label] in THINGS
+        return instance_id(LABEL[label], number)
 
     def place(
         self,
         model: Model,
-        label: int,
-        position: Point = (0.0, 0.0, 0.0),
+        label: str,
+        at: tuple[Number, Number] | None = None,
         *,
+        lift: Number = 0.0,
         heading: Number = 0.0,
         scale: Number | Point = 1.0,
         paint: Color = GRAY,
@@ -119,37 +120,49 @@ class SceneBuilder:
         bias: float = 0.0,
         casts_shadow: bool = False,
     ) -> None:
-        """Put ``model`` at ``position`` (world metres), turned by ``heading`` radians to the right of z."""
-        cos, sin = np.cos(heading), np.sin(heading)
-        turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], dtype=np.float32)
-        local = model.vertices * np.asarray(scale, dtype=np.float32)
-        polygons = len(model.counts)
-        padded = np.zeros((polygons, NUM_PARAMETERS), dtype=np.float32)
-        padded[:, : len(parameters)] = parameters
-        columns = {
-            "vertices": local @ turn + np.asarray(position, dtype=np.float32),
-            "counts": model.counts,
-            "materials": model.materials,
-            "colors": _painted(model.colors, paint, second_paint),
-            "glow": model.glow * np.float32(lights_on),
-            "two_sided": model.two_sided,
-            "parameters": padded,
-            "labels": np.full(polygons, label, np.uint8),
-            "instances": np.full(polygons, self.next_instance(label) if instance is None else instance, np.int32),
-            "sizes": np.array([polygons]),
-            "bias": np.array([bias], np.float32),
-            "by_far_end": np.array([by_far_end]),
-        }
+        """Stand ``model`` at (offset from the center line, z), turned by ``heading`` radians to the right of z.
+
+        Without ``at`` its vertices are world coordinates already.
+        """
+        position = (0.0, 0.0, 0.0) if at is None else (self.street.x(*at), lift, at[1])
+        local, turn = model.vertices * np.asarray(scale, dtype=np.float32), _turn(heading)
+        instance = self.next_instance(label) if instance is None else instance
+        add, polygons = self._add, len(model.counts)
+        add("vertices", local @ turn + np.asarray(position, dtype=np.float32))
+        add("counts", model.counts)
+        add("materials", model.materials)
+        add("colors", _painted(model.colors, paint, second_paint))
+        add("glow", model.glow * np.float32(lights_on))
+        add("two_sided", model.two_sided)
+        add("parameters", _padded(parameters, polygons))
+        add("labels", np.full(polygons, LABEL[label], np.uint8))
+        add("instances", np.full(polygons, instance, np.int32))
+        add("sizes", np.array([polygons]))
+        add("bias", np.array([bias], np.float32))
+        add("by_far_end", np.array([by_far_end]))
         if casts_shadow:
-            columns["casters"] = _caster(local, turn, position)
-        for name, column in columns.items():
-            self._columns[name].append(column)
+            add("casters", _caster(local, turn, position))
+
+    def _add(self, name: str, column: np.ndarray) -> None:
+        self._columns[name].append(column)
 
     def surfaces(self) -> Surfaces:
         """The polygons placed so far."""
         no_casters = np.zeros((0, 10), np.float32)
         casters = self._columns["casters"] or [no_casters]
         return Surfaces(**{name: np.concatenate(c) for name, c in (self._columns | {"casters": casters}).items()})
+
+
+def _padded(parameters: tuple[float, ...], polygons: int) -> np.ndarray:
+    row = np.zeros((1, NUM_PARAMETERS), np.float32)
+    row[0, : len(parameters)] = parameters
+    return np.repeat(row, polygons, axis=0)
+
+
+def _turn(heading: Number) -> np.ndarray:
+    """Rotates row vectors about y."""
+    cos, sin = np.cos(heading), np.sin(heading)
+    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], dtype=np.float32)
 
 
 def _painted(colors: np.ndarray, paint: Color, second_paint: Color) -> np.ndarray:

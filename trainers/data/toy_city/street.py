@@ -11,6 +11,7 @@ import numpy as np
 
 from trainers.data.toy_city.dice import Dice, Number
 from trainers.data.toy_city.labels import LABEL
+from trainers.data.toy_city.models import Color
 
 START, LENGTH = -24.0, 280.0
 """Where a street begins and ends along z."""
@@ -88,6 +89,15 @@ class Lot:
 
 
 @dataclass(frozen=True)
+class Tones:
+    """Reflectance of a street's ground, linear."""
+
+    asphalt: float
+    paving: Color
+    grass: Color
+
+
+@dataclass(frozen=True)
 class Street:
     """One street: its plan, not its pictures."""
 
@@ -102,17 +112,22 @@ class Street:
     crossings: tuple[tuple[float, float], ...]
     """(start, end) along z of the streets that cross."""
     lots: tuple[Lot, ...]
+    tones: Tones
     profile: dict[str, np.ndarray] = field(repr=False)
     """``height``, ``setback``, ``ground``: [2, LENGTH − START], one value per side and metre of street."""
 
-    def center(self, z: np.ndarray | float) -> np.ndarray:
-        """x of the center line at ``z``."""
-        waves = (a * np.sin(2 * math.pi * (np.asarray(z) / length + phase)) for a, length, phase in self.bends)
-        return sum(waves, start=np.zeros(np.shape(z)))
+    def center(self, z: np.ndarray) -> np.ndarray:
+        """x of the center line at each ``z``."""
+        waves = [a * np.sin(2 * math.pi * (z / length + phase)) for a, length, phase in self.bends]
+        return np.sum(waves, axis=0)
+
+    def x(self, offset: Number, z: float) -> float:
+        """x at a signed distance from the center line at ``z``."""
+        return offset + sum(a * math.sin(2 * math.pi * (z / length + phase)) for a, length, phase in self.bends)
 
     def heading(self, z: float) -> float:
         """Angle of the center line at ``z``: 0 along z, positive to the right, in radians."""
-        return math.atan(float(self.center(z + 0.5) - self.center(z - 0.5)))
+        return math.atan(self.x(0, z + 0.5) - self.x(0, z - 0.5))
 
     def road_edge(self, side: int) -> float:
         """Distance of the curb from the center line."""
@@ -174,8 +189,18 @@ def build_street(seed: int, number: int) -> Street:
         sidewalk=(dice.uniform(*kind.sidewalk), dice.uniform(*kind.sidewalk)),
         crossings=tuple(crossings),
         lots=tuple(lots),
+        tones=_tones(dice),
         profile=_profile(lots),
     )  # fmt: skip
+
+
+def _tones(dice: Dice) -> Tones:
+    paving, warmth = dice.uniform(0.16, 0.34), dice.uniform(0, 0.12)
+    return Tones(
+        asphalt=dice.uniform(0.045, 0.12),
+        paving=(paving * (1 + warmth), paving, paving * (1 - warmth)),
+        grass=dice.pick(((0.10, 0.15, 0.04), (0.15, 0.15, 0.06), (0.08, 0.13, 0.03))),
+    )
 
 
 def _maybe(dice: Dice, probability: float, width: float) -> float:

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from trainers.data.toy_city.dice import Dice
+from trainers.data.toy_city.dice import Number
 from trainers.data.toy_city.labels import LABEL
 from trainers.data.toy_city.models import Material
 from trainers.data.toy_city.raster import GROUND, Buffers
@@ -57,7 +57,7 @@ def _noise_tile() -> np.ndarray:
     return ((tile - tile.mean()) / tile.std()).astype(np.float32)
 
 
-def noise(u: np.ndarray, v: np.ndarray, per_metre: float) -> np.ndarray:
+def noise(u: np.ndarray, v: np.ndarray, per_metre: Number) -> np.ndarray:
     """Noise at (u, v) metres with ``per_metre`` samples to the metre."""
     row, column = ((a * per_metre).astype(np.int32) & 255 for a in (u, v))
     return _noise_tile()[row, column]
@@ -70,13 +70,13 @@ def _hashed(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return ((mixed ^ (mixed >> 16)) & 0xFFFF).astype(np.float32) / 65536
 
 
-def _fade(period: np.ndarray | float, footprint: np.ndarray) -> np.ndarray:
+def _fade(period: np.ndarray | Number, footprint: np.ndarray) -> np.ndarray:
     """How much of a pattern of this period (metres) a pixel still shows, in [0, 1]."""
     return np.clip(period / (2 * footprint) - 0.25, 0, 1)
 
 
-def reflectance(scene: Scene, buffers: Buffers, dice: Dice) -> Reflectance:
-    """Reflectance and emission of every pixel; ``dice`` decides the street's own tones."""
+def reflectance(scene: Scene, buffers: Buffers) -> Reflectance:
+    """Reflectance and emission of every pixel: the same in every domain."""
     polygon = buffers.polygon.ravel()
     points = buffers.points.reshape(3, -1)
     footprint = np.where(polygon > 0, buffers.depth.ravel(), 1.0) / buffers.focal_pixels
@@ -84,7 +84,7 @@ def reflectance(scene: Scene, buffers: Buffers, dice: Dice) -> Reflectance:
     emission = np.zeros_like(color)
     ground = np.flatnonzero(polygon == GROUND)
     labels = buffers.labels.ravel()[ground]
-    color[ground] = _ground(scene.street, points[:, ground], labels, footprint[ground], dice)
+    color[ground] = _ground(scene.street, points[:, ground], labels, footprint[ground])
     solid = np.flatnonzero(polygon > GROUND)
     index = polygon[solid] - 2
     materials = scene.surfaces.materials[index]
@@ -209,25 +209,25 @@ _TEXTURES: dict[Material, Callable[[Patch], Textured]] = {
 }
 
 
-def _ground(street: Street, points: np.ndarray, labels: np.ndarray, footprint: np.ndarray, dice: Dice) -> np.ndarray:
+def _ground(street: Street, points: np.ndarray, labels: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     """Reflectance [N, 3] of the ground."""
+    tones = street.tones
     x, z = points[0], points[2]
     offset = x - street.center(z).astype(np.float32)
     grain = noise(x, z, 2.2) * 0.12 + noise(x, z, 11) * 0.14 * _fade(0.1, footprint)
-    asphalt, paving = dice.uniform(0.045, 0.12), dice.uniform(0.16, 0.34)
-    warm = np.array([1 + dice.uniform(0, 0.1), 1.0, 1 - dice.uniform(0, 0.14)], np.float32)
-    grass = np.array(dice.pick(((0.10, 0.15, 0.04), (0.15, 0.15, 0.06), (0.08, 0.13, 0.03))), np.float32)
     color = np.array([0.15, 0.135, 0.11], np.float32) * (1 + grain)[:, None]
     terrain = labels == LABEL["terrain"]
-    color[terrain] = grass * (1 + 2 * grain[terrain] + 0.2 * noise(x, z, 0.4)[terrain])[:, None]
+    color[terrain] = (
+        np.array(tones.grass, np.float32) * (1 + 2 * grain[terrain] + 0.2 * noise(x, z, 0.4)[terrain])[:, None]
+    )
     walk = labels == LABEL["sidewalk"]
     slabs = ((np.mod(z, 0.9) < 0.06) | (np.mod(offset, 0.9) < 0.06)) * _fade(0.5, footprint) * 0.35
     curb = (
         np.abs(np.abs(offset) - np.where(offset > 0, street.road_edge(1), street.road_edge(-1)) - 0.12) < 0.13
     ) * 0.35
-    color[walk] = paving * warm * (1 + 0.8 * grain - slabs + curb)[walk][:, None]
+    color[walk] = np.array(tones.paving, np.float32) * (1 + 0.8 * grain - slabs + curb)[walk][:, None]
     road = labels == LABEL["road"]
-    color[road] = _road(street, offset[road], z[road], footprint[road], asphalt * (1 + grain[road]))
+    color[road] = _road(street, offset[road], z[road], footprint[road], tones.asphalt * (1 + grain[road]))
     return np.maximum(color, 0.004)
 
 

@@ -1,11 +1,12 @@
 """What moves: the camera, vehicles in the lanes, riders and pedestrians, drawn anew for every frame."""
 
+import math
+
 import numpy as np
 
 from trainers.data.toy_city import figures, vehicles
 from trainers.data.toy_city.dice import Dice
 from trainers.data.toy_city.furnishing import furnished_street, place_two_wheeler
-from trainers.data.toy_city.labels import LABEL
 from trainers.data.toy_city.models import Model, Shape
 from trainers.data.toy_city.scene import Camera, Scene, SceneBuilder
 from trainers.data.toy_city.street import SIDES, Street
@@ -35,7 +36,7 @@ def _camera(street: Street, frame: int, dice: Dice) -> tuple[Camera, int]:
     z = 6.0 + SPACING * frame + dice.uniform(0, 8)
     lane = street.kind.lanes - 1 if dice.chance(0.7) else 0
     offset = street.lane_center(lane) + dice.uniform(-0.35, 0.35)
-    position = (float(street.center(z)) + offset, dice.uniform(1.2, 1.5), z)
+    position = (street.x(offset, z), dice.uniform(1.2, 1.5), z)
     yaw = street.heading(z) + dice.uniform(-0.05, 0.05)
     return Camera(position, yaw, dice.uniform(-0.035, 0.02), dice.uniform(-0.012, 0.012)), lane
 
@@ -91,43 +92,31 @@ class _Lanes:
         direction = 1 if lane > 0 else -1
         offset = direction * street.lane_center(abs(lane) - 1) + dice.uniform(-0.25, 0.25)
         heading = street.heading(z) + (0.0 if lane > 0 else np.pi)
-        position = (float(street.center(z)) + offset, 0.0, z)
-        label = LABEL["train" if kind == "tram" else kind]
-        paint, second = (
-            dice.color(dice.pick(vehicles.PAINTS), 0.04),
-            dice.color(dice.pick(vehicles.PAINTS), 0.04),
-        )
-        if kind in ("bus", "tram"):
-            paint = dice.color(
-                dice.pick(((0.75, 0.12, 0.1), (0.85, 0.7, 0.15), (0.15, 0.4, 0.3), (0.8, 0.8, 0.78))), 0.05
-            )
+        label = "train" if kind == "tram" else kind
+        paint = dice.color(dice.pick(vehicles.LIVERIES.get(kind, vehicles.PAINTS)), 0.04)
+        second = dice.color(dice.pick(vehicles.PAINTS), 0.04)
         instance = self.builder.next_instance(label)
         for model in _vehicle_parts(kind, dice):
-            self.builder.place(model, label, position, heading=heading, paint=paint, second_paint=second,
+            self.builder.place(model, label, (offset, z), heading=heading, paint=paint, second_paint=second,
                                instance=instance, casts_shadow=True)  # fmt: skip
-        nose = (position[0] + np.sin(heading) * reach, z + np.cos(heading) * reach)
-        self.headlights.append((*nose, np.sin(heading), np.cos(heading)))
+        ahead_x, ahead_z = math.sin(heading), math.cos(heading)
+        self.headlights.append((street.x(offset, z) + ahead_x * reach, z + ahead_z * reach, ahead_x, ahead_z))
 
     def _rider(self, kind: str, ahead: float) -> None:
         """Someone riding along the right edge of the road, or crossing it."""
         dice, street = self.dice, self.street
         z = self.z + ahead
-        sideways = dice.chance(0.3)
+        sideways = dice.chance(0.45)
         offset = dice.uniform(-2, 4) if sideways else street.road_edge(1) - street.parking[1] - dice.uniform(0.3, 1.0)
-        position = (float(street.center(z)) + offset, 0.0, z)
         two_wheeler = vehicles.bicycle if kind == "cyclist" else vehicles.motorcycle
-        helmet = kind == "motorcyclist" or dice.chance(0.5)
+        helmet = kind == "motorcyclist" or dice.chance(0.7)
         mirror = (dice.pick((-1.0, 1.0)), 1.0, 1.0)
-        jacket, trousers = dice.pick(figures.CLOTHES), dice.pick(figures.CLOTHES)
-        label = LABEL["bicycle" if kind == "cyclist" else "motorcycle"]
-        self.builder.place(
-            two_wheeler(sideways=sideways), label, position, scale=mirror, paint=dice.pick(vehicles.PAINTS)
-        )
+        label, paint = "bicycle" if kind == "cyclist" else "motorcycle", dice.pick(vehicles.PAINTS)
+        self.builder.place(two_wheeler(sideways=sideways), label, (offset, z), scale=mirror, paint=paint)
         person = figures.rider(dice, sideways=sideways, helmet=helmet)
-        above = (position[0], 0.0, z - 0.05)
-        self.builder.place(
-            person, LABEL["rider"], above, scale=mirror, casts_shadow=True, paint=jacket, second_paint=trousers
-        )
+        jacket, trousers = dice.pick(figures.JACKETS), dice.pick(figures.CLOTHES)
+        self.builder.place(person, "rider", (offset, z - 0.05), scale=mirror, paint=jacket, second_paint=trousers,
+                           casts_shadow=True)  # fmt: skip
 
 
 def _vehicle_parts(kind: str, dice: Dice) -> tuple[Model, ...]:
@@ -154,30 +143,20 @@ def _pedestrians(builder: SceneBuilder, z: float, dice: Dice) -> None:
 
 def _pedestrian(builder: SceneBuilder, offset: float, z: float, dice: Dice) -> None:
     height = dice.uniform(0.6, 0.75) if dice.chance(0.12) else dice.uniform(0.9, 1.08)
-    position = (float(builder.street.center(z)) + offset, 0.0, z)
-    builder.place(
-        figures.pedestrian(dice), LABEL["person"], position,
-        scale=(height * dice.uniform(0.85, 1.2), height, 1.0), paint=dice.color(dice.pick(figures.CLOTHES), 0.05),
-        second_paint=dice.color(dice.pick(figures.CLOTHES), 0.05), casts_shadow=True,
-    )  # fmt: skip
+    size = (height * dice.uniform(0.85, 1.2), height, 1.0)
+    jacket, trousers = (dice.color(dice.pick(figures.CLOTHES), 0.05) for _ in range(2))
+    model = figures.pedestrian(dice)
+    builder.place(model, "person", (offset, z), scale=size, paint=jacket, second_paint=trousers, casts_shadow=True)
 
 
 def _hood(builder: SceneBuilder, camera: Camera, dice: Dice) -> None:
     """The hood of the own car along the lower edge of the picture, on three streets of four."""
     if not dice.chance(0.75):
         return
-    height, color = dice.uniform(-0.295, -0.255), dice.color(dice.pick(vehicles.PAINTS), 0.05)
-    outline = [
-        (-0.9, -0.5),
-        (0.9, -0.5),
-        (0.9, height - 0.06),
-        (0.3, height),
-        (-0.3, height),
-        (-0.9, height - 0.06),
-    ]
-    points = np.array([(x, y, 1.0) for x, y in outline], np.float32) @ camera.rotation() + np.array(
-        camera.position, np.float32
-    )
+    height, color = dice.uniform(-0.25, -0.215), dice.color(dice.pick(vehicles.PAINTS), 0.05)
+    corner = height - 0.06
+    outline = [(-0.9, -0.5), (0.9, -0.5), (0.9, corner), (0.3, height), (-0.3, height), (-0.9, corner)]
+    local = np.array([(x, y, 1.0) for x, y in outline])
     shape = Shape()
-    shape.polygon([(float(x), float(y), float(z)) for x, y, z in points], color)
-    builder.place(shape.build(), LABEL["ego_vehicle"], bias=-100.0)
+    shape.polygon([(x, y, z) for x, y, z in (local @ camera.rotation() + camera.position).tolist()], color)
+    builder.place(shape.build(), "ego_vehicle", bias=-100.0)

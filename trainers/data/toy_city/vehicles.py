@@ -34,6 +34,13 @@ PAINTS: tuple[Color, ...] = (
 )  # fmt: skip
 
 
+LIVERIES: dict[str, tuple[Color, ...]] = {
+    "bus": ((0.75, 0.12, 0.10), (0.60, 0.10, 0.16), (0.85, 0.85, 0.83)),
+    "tram": ((0.85, 0.70, 0.15), (0.88, 0.78, 0.30), (0.20, 0.45, 0.30)),
+}
+"""Paints of public transport."""
+
+
 @cache
 def car(body: str) -> Model:
     """A car of one of ``CAR_SIZES``."""

@@ -1,0 +1,46 @@
+"""The command line: ``nightshift VERB …``. One file per group of verbs; heavy imports happen inside the verbs."""
+
+import sys
+
+import typer
+from pydantic import ValidationError
+
+from orchestrator.cli import data, leaderboard, run, show, sweep
+from trainers.errors import UserError
+
+app = typer.Typer(
+    name="nightshift",
+    help="Experiments in domain-adaptive semantic segmentation: cached stages, Ray sweeps, Parquet leaderboards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
+app.command("list")(show.list_experiments)
+app.command("show")(show.show)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on standard error and exit code 2."""
+    try:
+        app()
+    except (UserError, ValidationError) as error:
+        fail(str(error))
+    except ValueError as error:
+        # The leaderboard's own errors; its module is imported only where a leaderboard is read.
+        if not type(error).__module__.startswith("results."):
+            raise
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command continues where this one stopped\n")
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    """One line and exit code 2."""
+    sys.stderr.write(f"nightshift: {' '.join(message.split())}\n")
+    sys.exit(2)

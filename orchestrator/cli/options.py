@@ -1,0 +1,42 @@
+"""Options that several verbs share, and what they add up to."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from orchestrator.graph import Experiment
+from orchestrator.overrides import assign, parse_assignments, read_config_file, split_roots
+
+Storage = Annotated[
+    Path | None,
+    typer.Option(help="Folder of artifacts, sweeps and leaderboard. [default: $NIGHTSHIFT_STORAGE or ./runs]"),
+]
+Preset = Annotated[str | None, typer.Option(help="Settings and sizes; the experiment's first when not given.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder that holds one folder per data set.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a field, or data.NAME.root=DIR. Repeatable."),
+]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with the keys of --set.")]
+Seed = Annotated[int, typer.Option(min=0, help="First seed.")]
+SeedScope = Annotated[
+    Literal["declared", "last", "all"] | None,
+    typer.Option(help="Stages that follow the trial's seed: as declared, only the last training, or all."),
+]
+Workers = Annotated[int, typer.Option(help="Ray Train workers that walk a trial together; 0: no group.")]
+Gpus = Annotated[float | None, typer.Option(help="GPUs of each worker. [default: 1 where there are any]")]
+Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of each worker.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+def configure(
+    name: str, *, preset: str | None, assignments: list[str] | None, config_file: Path | None
+) -> tuple[Experiment, dict[str, Path]]:
+    """The experiment with every change from the command line, and the data roots among them; --set wins."""
+    from orchestrator.experiments import build
+
+    values = read_config_file(config_file) if config_file else {}
+    values |= parse_assignments(assignments or [])
+    fields, roots = split_roots(values)
+    return assign(build(name, preset), fields), roots

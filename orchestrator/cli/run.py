@@ -1,0 +1,85 @@
+"""``nightshift run``: every arm once per seed, to the end."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.ledger import Ledger
+    from orchestrator.trial import Outcome, Trial
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="A name from `nightshift list`.")],
+    arms: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on.")] = 1,
+    name: Annotated[str | None, typer.Option(help="Name on the leaderboard. [default: run-EXPERIMENT]")] = None,
+    storage: options.Storage = None,
+    preset: options.Preset = None,
+    data_root: options.DataRoot = None,
+    assignments: options.Set = None,
+    config_file: options.ConfigFile = None,
+    seed: options.Seed = 0,
+    seed_scope: options.SeedScope = None,
+    workers: options.Workers = 0,
+    gpus_per_worker: options.Gpus = None,
+    cpus_per_worker: options.Cpus = None,
+) -> None:
+    """Run every arm of an experiment once per seed; what exists already is reused.
+
+    Example: `nightshift run demo --seeds 3`
+    """
+    from orchestrator.cli.progress import Progress
+    from orchestrator.cli.tables import print_overview
+    from orchestrator.graph import Seeds
+    from orchestrator.launch import run_trials
+    from orchestrator.ledger import Ledger
+    from orchestrator.preflight import Request, check_methods, default_storage, find_arms, place
+    from orchestrator.trial import Trial
+
+    graph, roots = options.configure(experiment, preset=preset, assignments=assignments, config_file=config_file)
+    request = Request(
+        storage=storage or default_storage(),
+        data_root=data_root,
+        roots=roots,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        cpus_per_worker=cpus_per_worker,
+    )
+    chosen = find_arms(graph, arms)
+    here = place(graph, chosen, request)
+    ledger = Ledger(here.storage, name or f"run-{experiment}")
+    trials = [
+        Trial.of(graph, arm, {}, Seeds(seed, one, seed_scope or "declared"), here)
+        for one in range(seed, seed + seeds)
+        for arm in chosen
+    ]
+    for trial in trials[: len(chosen)]:
+        check_methods(trial)
+    failed = 0
+    with Progress(len(trials), verbose=True) as progress:
+        for trial, outcome in run_trials(trials, progress.event):
+            progress.ended(trial, _record(ledger, trial, outcome))
+            failed += outcome.status != "finished"
+    print_overview(here.storage, ledger.name, [trial.id for trial in trials])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _record(ledger: "Ledger", trial: "Trial", outcome: "Outcome") -> "Outcome":
+    """Write the ledger and the leaderboard, unless the rows of a finished run stand there already."""
+    from dataclasses import asdict
+
+    from orchestrator.ledger import attempt_name
+    from orchestrator.record import record, recorded_trials
+    from orchestrator.trial import keep_trace
+
+    if outcome.status == "finished" and recorded_trials(trial.place.storage, ledger.name).get(trial.id) == "finished":
+        return outcome
+    attempt = ledger.begin(trial.id, {"varied": {}, "seed": trial.seeds.trial})
+    outcome = keep_trace(ledger, trial, attempt, outcome)
+    ledger.write("outcomes", attempt_name(trial.id, attempt), asdict(outcome))
+    record(trial, outcome, sweep=ledger.name, attempt=attempt)
+    return outcome

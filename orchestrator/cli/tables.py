@@ -1,0 +1,78 @@
+"""Leaderboards as tables in a terminal."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+
+def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None) -> None:
+    """The leaderboard of a sweep (of some of its trials) as a table, and where the rows lie."""
+    from results.leaderboard import load
+
+    rows = load(storage, sweep=sweep)
+    if trials is not None:
+        rows = rows[rows["trial"].isin(trials)]
+    console = Console()
+    show_frame(overview(rows), title=f"{sweep}: best checkpoint of each configuration", console=console)
+    console.print(f"{len(rows)} rows of {rows['trial'].nunique()} trials in {storage / 'leaderboard'}", soft_wrap=True)
+
+
+def overview(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per configuration: varied fields, seeds, and for each evaluation set the mean mIoU (%) of ``best``.
+
+    Sorted by the set that checkpoints were selected on. Configurations that never finished come last.
+    """
+    from results.leaderboard import CONFIG, by_config
+
+    table = by_config(rows[(rows["checkpoint"] == "best") | (rows["status"] != "finished")])
+    roles = rows.dropna(subset=["evaluation_set"]).drop_duplicates("evaluation_set")
+    ordered = roles.sort_values(["split_role", "evaluation_set"], ascending=[False, True])["evaluation_set"].tolist()
+    varied = [name for name in table.columns if name.startswith("params.")]
+    lines = []
+    for _, group in table.groupby(CONFIG, dropna=False, sort=False):
+        first = group.iloc[0]
+        line = {name.removeprefix("params."): first[name] for name in ("experiment", "arm", *varied)}
+        means = dict(zip(group["evaluation_set"], group["mean"], strict=True))
+        spreads = dict(zip(group["evaluation_set"], group["sd"], strict=True))
+        for name in ordered:
+            spread = spreads.get(name)
+            has_spread = spread is not None and pd.notna(spread)
+            line[f"{name} mIoU %"] = _percent(means.get(name)) + (f" ± {100 * spread:.1f}" if has_spread else "")
+        line["seeds"] = int(group["n"].max())
+        ended = {status: int(group[status].max()) for status in ("pruned", "diverged", "failed")}
+        line["ended otherwise"] = ", ".join(f"{count} {status}" for status, count in ended.items() if count)
+        line["config"] = first["config_hash"]
+        lines.append((-(means.get(ordered[0]) or 0.0) if ordered else 0.0, line))
+    frame = pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
+    return frame.drop(columns=[name for name in ("ended otherwise",) if name in frame and not frame[name].any()])
+
+
+def show_frame(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
+    """Print a frame; numbers right-aligned, absent values as –."""
+    console = console or Console()
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[name].dtype) or name.endswith("%")
+        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+    for line in frame.itertuples(index=False):
+        table.add_row(*_cells(line))
+    console.print(table)
+
+
+def _cells(values: Iterable[object]) -> Sequence[str]:
+    from rich.markup import escape
+
+    return [escape(_cell(value)) for value in values]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.4g}"
+    return "–" if value is None or value is pd.NA else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f}"

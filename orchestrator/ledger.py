@@ -1,0 +1,91 @@
+"""The ledger of a sweep: what was asked, attempted and finished, as immutable records on the storage.
+
+Layout below ``sweeps/<name>/``: ``spec.json``; ``asked/c0000.json`` one per configuration; ``attempts/<trial>.000.json``
+and ``outcomes/<trial>.000.json`` one per attempt; ``failures/<trial>.000.txt`` with the trace of a bug. Every record
+is written before it is acted on. Tune's and Optuna's own state is rebuilt from here on every start.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.files import publish_json, read_json
+from trainers.errors import UserError
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}$")
+
+
+class Ledger:
+    """Records of one sweep."""
+
+    def __init__(self, storage: Path, name: str) -> None:
+        if not NAME.match(name):
+            raise UserError(
+                f"{name!r} cannot name a sweep: a letter first, then letters, digits, '_', '.' or '-', 64 at most"
+            )
+        self.name = name
+        self.root = storage / "sweeps" / name
+
+    def open(self, spec: Mapping[str, Any]) -> bool:
+        """Write what the sweep is, or check that it still is that.
+
+        Returns whether it is new.
+
+        Raises:
+            UserError: a sweep of this name exists with another specification.
+        """
+        if publish_json(self.root / "spec.json", dict(spec)):
+            return True
+        known = read_json(self.root / "spec.json", "the specification of the sweep")
+        changed = sorted(key for key in {*known, *spec} if known.get(key) != spec.get(key))
+        if changed:
+            key = changed[0]
+            raise UserError(
+                f"the sweep {self.name} exists with other settings: {key} was {_short(known.get(key))} and is now "
+                f"{_short(spec.get(key))}; give this one another --name"
+            )
+        return False
+
+    def read(self, kind: str) -> dict[str, Any]:
+        """All records of a kind by name, in the order of their names."""
+        return {
+            path.name.removesuffix(".json"): read_json(path, f"the record {kind} of the sweep {self.name}")
+            for path in sorted((self.root / kind).glob("*.json"))
+        }
+
+    def write(self, kind: str, name: str, record: Mapping[str, Any]) -> bool:
+        """Add a record; ``False`` where one of this name exists."""
+        return publish_json(self.root / kind / f"{name}.json", dict(record))
+
+    def begin(self, trial: str, record: Mapping[str, Any]) -> int:
+        """Write down that an attempt at a trial starts; its number, from 0."""
+        attempt = 0
+        while not self.write("attempts", attempt_name(trial, attempt), record):
+            attempt += 1
+        return attempt
+
+    def outcomes(self) -> dict[str, tuple[int, dict[str, Any]]]:
+        """Trial → (attempt, outcome) of the last attempt that ended."""
+        found = {}
+        for name, record in self.read("outcomes").items():
+            trial, _, attempt = name.rpartition(".")
+            found[trial] = (int(attempt), record)
+        return found
+
+    def write_failure(self, trial: str, attempt: int, trace: str) -> Path:
+        """Keep the trace of a bug; where."""
+        path = self.root / "failures" / f"{attempt_name(trial, attempt)}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(trace)
+        return path
+
+
+def attempt_name(trial: str, attempt: int) -> str:
+    """The name of an attempt's records; names sort by attempt."""
+    return f"{trial}.{attempt:03d}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,229 @@
+"""Run a search on Ray Tune: its trials in reused processes, as many at once as the resources allow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cluster import connect
+from orchestrator.execute import Event, StageReport, Walk
+from orchestrator.launch import run_in_process
+from orchestrator.record import record, recorded_trials
+from orchestrator.search import Search, Sweep
+from orchestrator.trial import Outcome, Trial, keep_trace, prepare_process
+from trainers.errors import UserError
+
+MAX_RETRIES = 3
+"""How often a trial whose process died starts again; it continues from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who looks on."""
+
+    event: Callable[[Trial, Event], None]
+    ended: Callable[[Trial, Outcome], None]
+
+
+def run_sweep(search: Search, watcher: Watcher) -> None:
+    """Run all that is left to do; every trial that ends is on the leaderboard before the next is handed out."""
+    recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
+    for trial, outcome, attempt in search.known:
+        if trial.id not in recorded:  # Killed between the ledger and the leaderboard.
+            record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
+    run_shared_stages(search, watcher)
+    _run_on_tune(search, watcher)
+
+
+def refuse_workers(workers: int) -> None:
+    """Sweeps run each trial in one process so far.
+
+    Raises:
+        UserError: worker groups are asked for.
+    """
+    if workers:
+        raise UserError(
+            f"--workers {workers}: a sweep's trials run in one process each; use --workers 0 here, "
+            "or `nightshift run` for one trial on several workers"
+        )
+
+
+def shared_stages(sweep: Sweep) -> list[str]:
+    """The stages that no searched field reaches: one artifact per seed serves every configuration."""
+    varied = {name.partition(".")[0] for name in sweep.space}
+    experiment = sweep.experiment
+    return [name for name in experiment.upstream(sweep.arm.stages()) if not varied & set(experiment.upstream([name]))]
+
+
+def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
+    """Make the shared stages once, before the search."""
+    from orchestrator.artifacts import Store
+    from trainers.context import PlainContext
+
+    sweep = search.sweep
+    names = shared_stages(sweep)
+    reports: list[StageReport] = []
+    for seed in range(sweep.seeds.trial, sweep.seeds.trial + sweep.num_seeds) if names else ():
+        trial = Trial.of(
+            sweep.experiment,
+            sweep.arm,
+            {},
+            replace(sweep.seeds, trial=seed),
+            sweep.place,
+        )
+        store = Store(sweep.place.storage)
+        planned = {name: trial.planned[name] for name in names}
+        if all(store.exists(one.method.name, one.key) for one in planned.values()):
+            continue
+        prepare_process(sweep.place)
+        walk = Walk(
+            planned,
+            store,
+            sweep.place.roots,
+            lambda folder, *, on_report, guard: PlainContext(
+                folder, device=sweep.place.device_type, on_report=on_report, guard=guard
+            ),
+            lambda event, trial=trial: watcher.event(trial, event),  # type: ignore[misc]
+        )
+        reports += walk.run(names)
+    return reports
+
+
+def _run_on_tune(search: Search, watcher: Watcher) -> None:
+    from ray import tune
+
+    place = search.sweep.place
+    connect()
+    folder = search.ledger.root / "tune"
+    shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
+    resources: dict[str, float] = {"CPU": place.threads, **({"GPU": 1} if place.device_type == "cuda" else {})}
+    searcher = _make_searcher(search, watcher)
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_trial_in_tune, sweep=search.sweep), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            max_concurrent_trials=concurrency(resources),
+            reuse_actors=True,
+            trial_name_creator=lambda trial: str(trial.config["trial"]),
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']}.{trial.config['attempt']}",
+        ),
+        run_config=tune.RunConfig(
+            name=f"start-{time.time_ns()}",
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+    tuner.fit()
+    if searcher.error is not None:
+        raise searcher.error
+
+
+def concurrency(resources: dict[str, float]) -> int:
+    """How many trials with these resources fit the cluster at once, counted node by node.
+
+    Raises:
+        UserError: none fits.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = sum(int(min(node.get(name, 0) // amount for name, amount in resources.items() if amount)) for node in nodes)
+    if fit < 1:
+        wanted = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
+        have = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise UserError(f"a trial needs {wanted}, and no node of the cluster has that (they have {have})")
+    return fit
+
+
+def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep) -> None:
+    """What a Tune trial runs: one of our trials, told through ``tune.report``."""
+    from ray import tune
+
+    seeds = replace(sweep.seeds, trial=config["seed"])
+    trial = Trial.of(sweep.experiment, sweep.arm, json.loads(config["varied"]), seeds, sweep.place)
+    told = 0.0
+
+    def observe(event: Event) -> None:
+        nonlocal told
+        if event.kind == "progress" and time.monotonic() - told < 1:
+            return
+        told = time.monotonic()
+        tune.report({"event": json.dumps(asdict(event))})
+
+    outcome = run_in_process(trial, observe)
+    tune.report({"outcome": json.dumps(asdict(outcome))})
+
+
+def _make_searcher(search: Search, watcher: Watcher) -> Any:
+    """A ``ray.tune`` searcher over ``search``; Ray is imported only here."""
+    from ray.tune.search import Searcher
+
+    class LedgerSearcher(Searcher):
+        """Hands out trials and records their outcomes before anything else happens."""
+
+        def __init__(self) -> None:
+            super().__init__()  # Tune judges nothing: no metric of its own.
+            self._live: dict[str, tuple[Trial, int]] = {}
+            self._losses: dict[str, int] = {}
+            self.error: UserError | None = None
+
+        def suggest(self, trial_id: str) -> Any:
+            try:
+                given = search.next_trial() if self.error is None else None
+            except UserError as error:  # Raised after ``fit``; Tune would bury it in a trace of its own.
+                self.error, given = error, None
+            if given is None:
+                # A live trial may have to be retried, and FINISHED can never be taken back.
+                return None if self._live else Searcher.FINISHED
+            trial, attempt = given
+            self._live[trial_id] = given
+            varied = json.dumps(dict(trial.varied))
+            return {"trial": trial.id, "attempt": attempt, "seed": trial.seeds.trial, "varied": varied}
+
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            if "event" in result:
+                watcher.event(self._live[trial_id][0], Event(**json.loads(result["event"])))
+
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            trial, attempt = self._live.pop(trial_id)
+            if not error and result and "outcome" in result:
+                outcome = Outcome(**json.loads(result["outcome"]))
+            else:
+                self._losses[trial.id] = self._losses.get(trial.id, 0) + 1
+                if self._losses[trial.id] <= MAX_RETRIES:
+                    watcher.event(
+                        trial, Event("lost", "", "its process died; it starts again from its last checkpoint")
+                    )
+                    search.retry(trial)
+                    return
+                outcome = lost(self._losses[trial.id])
+            end_trial(search, trial, outcome, attempt)
+            watcher.ended(trial, outcome)
+
+        def save(self, checkpoint_path: str) -> None:
+            Path(checkpoint_path).write_text("")  # Tune asks for it; our state is the ledger.
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Never needed: a start rebuilds everything from the ledger."""
+
+    return LedgerSearcher()
+
+
+def lost(times: int) -> Outcome:
+    """The outcome of a trial whose process died too often."""
+    message = f"its process died {times} times without a word; out of memory is the commonest cause"
+    return Outcome("failed", failure_class="worker_lost", message=message)
+
+
+def end_trial(search: Search, trial: Trial, outcome: Outcome, attempt: int) -> None:
+    """Ledger first, then the leaderboard, which can be rebuilt from it."""
+    outcome = keep_trace(search.ledger, trial, attempt, outcome)
+    search.finish(trial, outcome, attempt)
+    record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
