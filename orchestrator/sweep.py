@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster import connect
 from orchestrator.execute import Event, StageReport, Walk
 from orchestrator.launch import run_in_process
 from orchestrator.record import record, recorded_trials
 from orchestrator.search import Search, Sweep
-from orchestrator.trial import Outcome, Trial, keep_trace, prepare_process
+from orchestrator.trial import Trial, prepare_process
 from trainers.errors import UserError
 
-MAX_RETRIES = 3
-"""How often a trial whose process died starts again; it continues from its last checkpoint."""
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who looks on."""
-
-    event: Callable[[Trial, Event], None]
-    ended: Callable[[Trial, Outcome], None]
+if TYPE_CHECKING:
+    from orchestrator.searcher import Watcher
 
 
 def run_sweep(search: Search, watcher: Watcher) -> None:
@@ -97,12 +87,14 @@ def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
 def _run_on_tune(search: Search, watcher: Watcher) -> None:
     from ray import tune
 
+    from orchestrator.searcher import LedgerSearcher
+
     place = search.sweep.place
     connect()
     folder = search.ledger.root / "tune"
     shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
     resources: dict[str, float] = {"CPU": place.threads, **({"GPU": 1} if place.device_type == "cuda" else {})}
-    searcher = _make_searcher(search, watcher)
+    searcher = LedgerSearcher(search, watcher)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial_in_tune, sweep=search.sweep), resources),
         tune_config=tune.TuneConfig(
@@ -159,71 +151,3 @@ def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep) -> None:
 
     outcome = run_in_process(trial, observe)
     tune.report({"outcome": json.dumps(asdict(outcome))})
-
-
-def _make_searcher(search: Search, watcher: Watcher) -> Any:
-    """A ``ray.tune`` searcher over ``search``; Ray is imported only here."""
-    from ray.tune.search import Searcher
-
-    class LedgerSearcher(Searcher):
-        """Hands out trials and records their outcomes before anything else happens."""
-
-        def __init__(self) -> None:
-            super().__init__()  # Tune judges nothing: no metric of its own.
-            self._live: dict[str, tuple[Trial, int]] = {}
-            self._losses: dict[str, int] = {}
-            self.error: UserError | None = None
-
-        def suggest(self, trial_id: str) -> Any:
-            try:
-                given = search.next_trial() if self.error is None else None
-            except UserError as error:  # Raised after ``fit``; Tune would bury it in a trace of its own.
-                self.error, given = error, None
-            if given is None:
-                # A live trial may have to be retried, and FINISHED can never be taken back.
-                return None if self._live else Searcher.FINISHED
-            trial, attempt = given
-            self._live[trial_id] = given
-            varied = json.dumps(dict(trial.varied))
-            return {"trial": trial.id, "attempt": attempt, "seed": trial.seeds.trial, "varied": varied}
-
-        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-            if "event" in result:
-                watcher.event(self._live[trial_id][0], Event(**json.loads(result["event"])))
-
-        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            trial, attempt = self._live.pop(trial_id)
-            if not error and result and "outcome" in result:
-                outcome = Outcome(**json.loads(result["outcome"]))
-            else:
-                self._losses[trial.id] = self._losses.get(trial.id, 0) + 1
-                if self._losses[trial.id] <= MAX_RETRIES:
-                    watcher.event(
-                        trial, Event("lost", "", "its process died; it starts again from its last checkpoint")
-                    )
-                    search.retry(trial)
-                    return
-                outcome = lost(self._losses[trial.id])
-            end_trial(search, trial, outcome, attempt)
-            watcher.ended(trial, outcome)
-
-        def save(self, checkpoint_path: str) -> None:
-            Path(checkpoint_path).write_text("")  # Tune asks for it; our state is the ledger.
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Never needed: a start rebuilds everything from the ledger."""
-
-    return LedgerSearcher()
-
-
-def lost(times: int) -> Outcome:
-    """The outcome of a trial whose process died too often."""
-    message = f"its process died {times} times without a word; out of memory is the commonest cause"
-    return Outcome("failed", failure_class="worker_lost", message=message)
-
-
-def end_trial(search: Search, trial: Trial, outcome: Outcome, attempt: int) -> None:
-    """Ledger first, then the leaderboard, which can be rebuilt from it."""
-    outcome = keep_trace(search.ledger, trial, attempt, outcome)
-    search.finish(trial, outcome, attempt)
-    record(trial, outcome, sweep=search.ledger.name, attempt=attempt)

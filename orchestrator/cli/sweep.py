@@ -36,7 +36,8 @@ def sweep(
     from orchestrator.ledger import Ledger
     from orchestrator.preflight import Request, check_methods, default_storage, place, search_space, the_arm
     from orchestrator.search import Search, Sweep, specification
-    from orchestrator.sweep import Watcher, refuse_workers, run_sweep
+    from orchestrator.searcher import Watcher
+    from orchestrator.sweep import refuse_workers, run_sweep
     from orchestrator.trial import Trial
 
     graph, roots = options.configure(experiment, preset=preset, assignments=assignments, config_file=config_file)
