@@ -23,6 +23,9 @@ SplitRole = Literal["select", "report", "held_out"]
 
 CHECKPOINTS = ("best", "final")
 
+GROUPS = "batch_norm_groups"
+"""Entry of a stage's content: how many workers normalize by their own share of the batch, if more than one."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -193,7 +196,7 @@ def plan(
         if seed is not None:
             content["seed"] = seed
         if workers > 1 and getattr(config, "batch_norm", None) == "local":
-            content["batch_norm_groups"] = workers  # Each worker normalizes by its own share of the batch.
+            content[GROUPS] = workers  # Each worker normalizes by its own share of the batch.
         planned[name] = Planned(stage, kind, config, seed, content, digest(content))
     return planned
 
@@ -218,8 +221,12 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def configuration(planned: Mapping[str, Planned]) -> dict[str, Any]:
-    """The configuration of an arm: the keyed fields of every stage that is no evaluation, by stage."""
-    return {name: one.content["config"] for name, one in planned.items() if one.method.name != "evaluation"}
+    """The configuration of an arm by stage, evaluations left out: the keyed fields and what the workers add to them."""
+    return {
+        name: one.content["config"] | {key: one.content[key] for key in (GROUPS,) if key in one.content}
+        for name, one in planned.items()
+        if one.method.name != "evaluation"
+    }
 
 
 def config_hash(experiment: str, arm: str, planned: Mapping[str, Planned]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,11 +69,12 @@ def _serve(waiting: list[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]
     import ray
 
     mailbox = ray.remote(num_cpus=0)(_Mailbox).remote()
+    folder = waiting[0].place.storage / "groups" / f"group-{time.time_ns()}"
     broken: list[BaseException] = []
 
     def fit() -> None:
         try:
-            _group(list(waiting), mailbox).fit()
+            _group(list(waiting), mailbox, folder).fit()
         except Exception as error:
             broken.append(error)
 
@@ -91,6 +93,8 @@ def _serve(waiting: list[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]
         time.sleep(POLL_SECONDS)
     thread.join()
     ray.kill(mailbox)
+    # Ray Train keeps its own state there; ours is in the stages' folders.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _group_failure(broken: list[BaseException]) -> Outcome:
@@ -106,7 +110,7 @@ def _group_failure(broken: list[BaseException]) -> Outcome:
     return outcome
 
 
-def _group(trials: list[Trial], mailbox: Any) -> Any:
+def _group(trials: list[Trial], mailbox: Any, folder: Path) -> Any:
     """The Ray Train run whose workers walk ``trials``."""
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -123,7 +127,7 @@ def _group(trials: list[Trial], mailbox: Any) -> Any:
             use_gpu=on_gpu,
             resources_per_worker={"CPU": place.threads, **({"GPU": 1} if on_gpu else {})},
         ),
-        run_config=RunConfig(name=f"group-{trials[0].id}", storage_path=str(place.storage / "groups")),
+        run_config=RunConfig(name=folder.name, storage_path=str(folder.parent)),
     )
 
 

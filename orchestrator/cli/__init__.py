@@ -3,7 +3,6 @@
 import sys
 
 import typer
-from pydantic import ValidationError
 
 from orchestrator.cli import data, leaderboard, run, show, sweep
 from trainers.errors import UserError
@@ -28,7 +27,7 @@ def main() -> None:
     """Run the command; a user's mistake is one line on standard error and exit code 2."""
     try:
         app()
-    except (UserError, ValidationError) as error:
+    except UserError as error:
         fail(str(error))
     except ValueError as error:
         # The leaderboard's own errors; its module is imported only where a leaderboard is read.

@@ -31,19 +31,19 @@ def make(
 
     Experiments render it themselves, as a stage. Example: `nightshift data make toy_city --output /tmp/toy_city`
     """
+    from pydantic import ValidationError
     from rich.progress import track
 
+    from orchestrator.overrides import one_line
     from trainers.data.render_city_config import Config
     from trainers.data.toy_city import write_tree
 
-    config = Config.model_validate(
-        {
-            "height": height,
-            "width": width,
-            "city_seed": city_seed,
-            "images": {domain: {"train": train, "val": val, "test": test} for domain in ("day", "night")},
-        }
-    )
+    images = {domain: {"train": train, "val": val, "test": test} for domain in ("day", "night")}
+    fields = {"height": height, "width": width, "city_seed": city_seed, "images": images}
+    try:
+        config = Config.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(one_line(error, "toy_city")) from error
     if output.exists():
         raise UserError(f"--output {output} exists already; name a new folder")
     aside = output.with_name(f".{output.name}.aside")

@@ -31,7 +31,7 @@ def leaderboard(
     """
     import warnings
 
-    from orchestrator.cli.tables import show_frame
+    from orchestrator.cli.tables import show_frame, split_constants
     from orchestrator.preflight import default_storage
     from results.leaderboard import by_config, filter_rows, load, resolve_column, sort_rows
 
@@ -56,5 +56,8 @@ def leaderboard(
         sys.stdout.write(frame.to_csv(index=False))
     elif json:
         sys.stdout.write(frame.to_json(orient="records", date_format="iso") + "\n")
-    else:
+    elif columns is not None:
         show_frame(frame)
+    else:
+        common, frame = split_constants(frame)
+        show_frame(frame, title="  ".join(f"{name}={value}" for name, value in common.items()))

@@ -1,12 +1,12 @@
 """Options that several verbs share, and what they add up to."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.graph import Experiment
-from orchestrator.overrides import assign, parse_assignments, read_config_file, split_roots
+if TYPE_CHECKING:
+    from orchestrator.graph import Experiment
 
 Storage = Annotated[
     Path | None,
@@ -32,9 +32,10 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 def configure(
     name: str, *, preset: str | None, assignments: list[str] | None, config_file: Path | None
-) -> tuple[Experiment, dict[str, Path]]:
+) -> "tuple[Experiment, dict[str, Path]]":
     """The experiment with every change from the command line, and the data roots among them; --set wins."""
     from orchestrator.experiments import build
+    from orchestrator.overrides import assign, parse_assignments, read_config_file, split_roots
 
     values = read_config_file(config_file) if config_file else {}
     values |= parse_assignments(assignments or [])

@@ -100,11 +100,11 @@ def _print_statuses(statuses: "list[StageStatus]") -> None:
             {
                 "stage": one.name,
                 "method": one.method,
-                "key": one.key[:12],
+                "inputs": ", ".join(one.inputs),
+                "key": one.key[:10],
+                "seconds": one.seconds,
                 "": "hit" if one.hit else "miss",
                 "why": one.why,
-                "inputs": ", ".join(one.inputs),
-                "seconds": one.seconds,
             }
             for one in statuses
         ]

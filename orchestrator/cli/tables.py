@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = Non
     rows = load(storage, sweep=sweep)
     if trials is not None:
         rows = rows[rows["trial"].isin(trials)]
-    console = Console()
+    console = wide_console()
     show_frame(overview(rows), title=f"{sweep}: best checkpoint of each configuration", console=console)
     console.print(f"{len(rows)} rows of {rows['trial'].nunique()} trials in {storage / 'leaderboard'}", soft_wrap=True)
 
@@ -52,14 +53,30 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
 
 def show_frame(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
     """Print a frame; numbers right-aligned, absent values as –."""
-    console = console or Console()
-    table = Table(title=title, title_justify="left", header_style="bold")
+    console = console or wide_console()
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype) or name.endswith("%")
         table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
     for line in frame.itertuples(index=False):
         table.add_row(*_cells(line))
     console.print(table)
+
+
+def split_constants(frame: pd.DataFrame) -> tuple[dict[str, object], pd.DataFrame]:
+    """What every line shares, and the frame without it; columns without any value or count go."""
+    counts = ("pruned", "diverged", "failed")
+    shared = ("experiment", "preset", "metric", "seed_scope", "sweep", "arm", "checkpoint", "evaluation_set")
+    empty = [name for name in frame if frame[name].isna().all() or (name in counts and not frame[name].any())]
+    frame = frame.drop(columns=empty)
+    constant = [name for name in shared if name in frame and len(frame) and frame[name].nunique(dropna=False) == 1]
+    return {name: frame[name].iloc[0] for name in constant}, frame.drop(columns=constant)
+
+
+def wide_console() -> Console:
+    """Standard output; lines are not broken at 80 columns where there is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def _cells(values: Iterable[object]) -> Sequence[str]:
