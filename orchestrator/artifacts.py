@@ -4,6 +4,7 @@ Layout below the storage folder: ``artifacts/<method>/<key>/`` (``manifest.json`
 stage in progress: lease, checkpoints, output), ``quarantine/`` (artifacts found damaged).
 """
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -133,6 +134,11 @@ class Store:
         for path in self.partial(key).glob("*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+
+    def forget_partial(self, key: str) -> None:
+        """Remove the folder of a stage in progress if nothing is left in it."""
+        with contextlib.suppress(OSError):
+            self.partial(key).rmdir()
 
     def manifests(self, method: str) -> Iterator[Artifact]:
         """Every published artifact of a method."""

@@ -130,6 +130,7 @@ class Walk:
         finally:
             if lease is not None:
                 lease.release()
+                self.store.forget_partial(one.key)
 
     def _make(self, one: Planned, partial: Path, lease: Lease | None, context: TrainContext) -> StageReport:
         output = partial / "output"

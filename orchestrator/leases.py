@@ -36,12 +36,12 @@ class Lease:
 
     def try_acquire(self) -> bool:
         """Create the lease if nobody holds it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._aside()
-        aside.write_text(self._content())
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(self._content())
             os.link(aside, self.path)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # Held; or its last holder is removing the folder right now.
             return False
         finally:
             aside.unlink(missing_ok=True)

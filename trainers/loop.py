@@ -89,7 +89,7 @@ def train(
     mark = time.monotonic()
     remaining = range(progress.step + 1, config.steps + 1)
     for step, batch in zip(remaining, batches(remaining), strict=True):
-        torch.manual_seed(derive_seed(seed, "step", step, context.rank))
+        seed_device(context.device, derive_seed(seed, "step", step, context.rank))
         losses = learner.train_step(batch, step)
         for name, value in losses.items():
             progress.loss_sums[name] = progress.loss_sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -114,6 +114,13 @@ def train(
         "images_per_second": config.steps * batch_size / progress.seconds,
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if context.device.type == "cuda" else None,
     }
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the generators that a step on ``device`` draws from; ``torch.manual_seed`` seeds every kind of device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _resume(learner: Learner, config: LoopConfig, context: TrainContext) -> Progress:

@@ -55,12 +55,13 @@ def combined_loss(
     log_probability = true_log_probability(logits, labels)
     cross_entropy = -log_probability.sum() / pixels
 
-    modulation = focal_modulation(log_probability, config.gamma) * valid
-    per_pixel = -modulation * log_probability
-    if config.focal_class_weights is not None:
-        weights = logits.new_tensor(config.focal_class_weights)
-        per_pixel = per_pixel * weights[labels.where(valid, 0)]
-    divisor = all_reduce(modulation.detach().sum()).clamp_min(1e-12) if config.normalise_focal else pixels
-    focal = per_pixel.sum() / divisor
+    with torch.set_grad_enabled(config.alpha < 1 and torch.is_grad_enabled()):  # At 1 the focal term is only logged.
+        modulation = focal_modulation(log_probability, config.gamma) * valid
+        per_pixel = -modulation * log_probability
+        if config.focal_class_weights is not None:
+            weights = logits.new_tensor(config.focal_class_weights)
+            per_pixel = per_pixel * weights[labels.where(valid, 0)]
+        divisor = all_reduce(modulation.detach().sum()).clamp_min(1e-12) if config.normalise_focal else pixels
+        focal = per_pixel.sum() / divisor
     loss = config.alpha * cross_entropy + (1 - config.alpha) * focal
     return {"loss": loss, "cross_entropy": cross_entropy.detach(), "focal": focal.detach()}

