@@ -39,7 +39,7 @@ class Event:
     """Something to tell the person who watches."""
 
     kind: str
-    """``start``, ``hit``, ``progress``, ``done``, ``waiting`` or ``damaged``."""
+    """``start``, ``hit``, ``progress``, ``done``, ``waiting``, ``damaged``, ``lost``; ``over`` ends the whole walk."""
     stage: str
     text: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -81,6 +81,7 @@ def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
             lambda event, trial=trial: watcher.event(trial, event),  # type: ignore[misc]
         )
         reports += walk.run(names)
+        watcher.event(trial, Event("over", ""))
     return reports
 
 

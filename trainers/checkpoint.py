@@ -75,8 +75,9 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        reason = str(error).partition("\n")[0][:160]
         raise UserError(
-            f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:160]}); "
+            f"the checkpoint {path} cannot be read ({type(error).__name__}: {reason}); "
             f"restore the file, or delete {path.parent} to start this stage afresh"
         ) from error
     return state

@@ -6,7 +6,7 @@ modules import no torch, so a misspelt field is answered at once.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,7 +28,7 @@ class Config(BaseModel):
         """What stands in a stage key in place of fields that only point at content, such as a path."""
         return {}
 
-    def resolved(self, *, device_type: str) -> Self:
+    def resolved(self, *, device_type: str) -> "Config":
         """The configuration with every ``auto`` decided for the hardware; keys are made of this one."""
         return self
 

@@ -6,7 +6,7 @@ hand it a ``TrainContext``.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,7 @@ WriteCheckpoint = Callable[[Path], None]
 OnReport = Callable[[Mapping[str, float]], None]
 
 
+@runtime_checkable
 class TrainContext(Protocol):
     """One rank of a stage.
 

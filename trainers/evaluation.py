@@ -17,9 +17,7 @@ from trainers.data.label_spaces import NUM_CLASSES
 from trainers.data.loader import Batch
 
 
-def confusion_matrix(
-    labels: Integer[Tensor, "n h w"], predictions: Int64[Tensor, "n h w"]
-) -> Int64[Tensor, "{NUM_CLASSES} {NUM_CLASSES}"]:
+def confusion_matrix(labels: Integer[Tensor, "n h w"], predictions: Int64[Tensor, "n h w"]) -> Int64[Tensor, "c c"]:
     """Pixel counts, truth in rows; ignored pixels are left out. Adds up over batches, ranks and splits."""
     # One extra row takes the ignored pixels: no boolean indexing, so nothing waits for the device.
     rows = labels.long().clamp_max(NUM_CLASSES)

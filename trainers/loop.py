@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from trainers.errors import Diverged
 from trainers.loop_config import LoopConfig
 
 
+@runtime_checkable
 class Learner(Protocol):
     """What a method trains."""
 

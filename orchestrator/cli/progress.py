@@ -55,6 +55,9 @@ class Progress:
     def event(self, trial: Trial, event: Event) -> None:
         """Something happened in a trial."""
         self._labels[trial.id] = label(trial.varied, trial.seeds.trial)
+        if event.kind == "over":
+            self._running.pop(trial.id, None)
+            return
         running = self._running.setdefault(trial.id, _Running())
         if event.kind == "progress":
             self._step(trial.id, running, event)
@@ -109,6 +112,8 @@ class Progress:
         if self._ended_here:
             eta = f", about {_duration(elapsed / self._ended_here * (self._total - self._done))} left"
         table.add_row(f"{self._done}/{self._total} trials", "", f"{_duration(elapsed)} so far{eta}")
+        if not self._running and self._done < self._total:
+            table.add_row("starting …", "", "")
         for trial_id, running in self._running.items():
             table.add_row(f"{trial_id}  {self._labels[trial_id]}", running.stage, running.text)
         return table

@@ -17,6 +17,14 @@ ARCHITECTURES = (
 )  # fmt: skip
 """The architectures of segmentation-models-pytorch; a test holds this list against the library."""
 
+DROPOUT_OPTIONS = {
+    "DeepLabV3": "decoder_aspp_dropout",
+    "DeepLabV3Plus": "decoder_aspp_dropout",
+    "FPN": "decoder_dropout",
+    "PSPNet": "psp_dropout",
+}
+"""What the library calls the dropout of a decoder; it silently swallows the option for all other architectures."""
+
 
 class NetworkConfig(Config):
     """A segmentation network of segmentation-models-pytorch."""
@@ -29,7 +37,7 @@ class NetworkConfig(Config):
     """``none``: random initialization; a name that the library knows (``imagenet``), which downloads; or the path
     of a state dict of the encoder or of the whole network."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Probability of dropout in the decoder; unset leaves the library's (FPN: .2)."""
+    """Probability of dropout in the decoder (a key of ``DROPOUT_OPTIONS``); unset leaves the library's (FPN: .2)."""
 
     @field_validator("architecture")
     @classmethod
@@ -37,6 +45,12 @@ class NetworkConfig(Config):
         if name not in ARCHITECTURES:
             raise ValueError(f"unknown architecture {name!r}: {nearest(name, ARCHITECTURES)}")
         return name
+
+    @model_validator(mode="after")
+    def _drops(self) -> "NetworkConfig":
+        if self.dropout is not None and self.architecture not in DROPOUT_OPTIONS:
+            raise ValueError(f"{self.architecture} has no dropout, only {', '.join(DROPOUT_OPTIONS)}; leave it unset")
+        return self
 
     def weights_file(self) -> Path | None:
         """The path in ``weights``, when it is one."""

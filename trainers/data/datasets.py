@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import model_serializer, model_validator
 
 from trainers.config import Config
@@ -169,7 +169,7 @@ def decode(path: Path) -> Image.Image:
     try:
         image = Image.open(path)
         image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:  # What Pillow raises on torn and on garbled files.
         raise UserError(f"{path} cannot be decoded ({error}); replace the file") from error
     return image
 

@@ -14,7 +14,8 @@ def build_augmentation(config: AugmentationConfig, *, height: int, width: int) -
     """Flip, random scale and random crop; what a crop adds beyond the border is black and ignored."""
     steps: list[torch.nn.Module] = [v2.RandomHorizontalFlip(config.horizontal_flip)]
     if (config.scale_min, config.scale_max) != (1.0, 1.0):
-        steps.append(v2.ScaleJitter((height, width), scale_range=(config.scale_min, config.scale_max), antialias=True))
+        # The library wants (width, height) here.
+        steps.append(v2.ScaleJitter((width, height), scale_range=(config.scale_min, config.scale_max), antialias=True))
     crop = (config.crop_height or height, config.crop_width or width)
     if crop != (height, width) or len(steps) > 1:
         fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_LABEL}

@@ -3,14 +3,12 @@
 Shape legend: n images, c = 19 classes, h height, w width.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from trainers.checkpoint import load_state
-from trainers.components.configs import NetworkConfig
+from trainers.components.configs import DROPOUT_OPTIONS, NetworkConfig
 from trainers.data.label_spaces import NUM_CLASSES
 from trainers.errors import UserError, nearest
 
@@ -30,9 +28,7 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
-    def forward(
-        self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]
-    ) -> Float[Tensor, "n {NUM_CLASSES} h w"]:
+    def forward(self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
         """Logits of images in 0…255 (RGB)."""
         logits: Tensor = self.network((images - self.mean) / self.std)
         return logits
@@ -58,10 +54,9 @@ def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     if config.encoder.startswith("tu-"):
         import timm
 
-        if config.encoder[3:] not in timm.list_models():
-            raise UserError(
-                f"unknown timm encoder {config.encoder!r}: {nearest(config.encoder[3:], timm.list_models())}"
-            )
+        if not timm.is_model(config.encoder[3:]):
+            known = [f"tu-{name}" for name in timm.list_models()]
+            raise UserError(f"unknown timm encoder {config.encoder!r}: {nearest(config.encoder, known)}")
     elif config.encoder not in encoders:
         raise UserError(f"unknown encoder {config.encoder!r}: {nearest(config.encoder, encoders)}")
     elif config.weights != "none" and config.weights_file() is None:
@@ -90,15 +85,13 @@ def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
     """
     import segmentation_models_pytorch as smp
 
-    options: dict[str, Any] = {}
-    if config.dropout is not None:
-        options = {"psp_dropout" if config.architecture == "PSPNet" else "decoder_dropout": config.dropout}
+    options = {} if config.dropout is None else {DROPOUT_OPTIONS[config.architecture]: config.dropout}
     try:
         network = smp.create_model(
             config.architecture, config.encoder, encoder_weights=None, classes=NUM_CLASSES, **options
         )
-    except TypeError as error:
-        raise UserError(f"{config.architecture} takes no network.dropout ({error}); leave it unset") from error
+    except ValueError as error:  # Not every decoder takes every encoder.
+        raise UserError(f"{config.architecture} and {config.encoder} do not go together: {error}") from error
     segmenter = Segmenter(network, **_normalization(config))
     if pretrained and config.weights != "none":
         _load_weights(segmenter, config)

@@ -1,6 +1,6 @@
 """Configuration of supervised segmentation."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ class Config(BaseConfig):
     cache_bytes: int = runtime_field(2 << 30, ge=0)
     """Splits whose decoded images fit are decoded once and kept in memory."""
 
-    def resolved(self, *, device_type: str) -> Self:
+    def resolved(self, *, device_type: str) -> "Config":
         """Decide ``precision``."""
         if self.precision != "auto":
             return self

@@ -1,0 +1,207 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.artifacts import Store
+from tests.orchestrator import fakes
+from trainers.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def fill(store, text="weights", key="k1"):
+    output = store.partial(key) / "output"
+    (output / "deep").mkdir(parents=True)
+    (output / "value.txt").write_text(text)
+    (output / "deep" / "more.txt").write_text(text * 2)
+    return output
+
+
+def publish(store, output, key="k1", **changes):
+    known = {"content": {"config": {}}, "result": {"steps": 3}, "seconds": 1.5}
+    return store.publish(output, method="fake", key=key, **{**known, **changes})
+
+
+def test_what_is_published_is_found_with_its_result(tmp_path):
+    store = Store(tmp_path)
+    assert store.find("fake", "k1") is None
+    publish(store, fill(store))
+    artifact = Store(tmp_path).find("fake", "k1")
+    assert artifact.folder == tmp_path / "artifacts" / "fake" / "k1"
+    assert artifact.result == {"steps": 3}
+    assert artifact.seconds == 1.5
+    assert set(artifact.manifest["files"]) == {"value.txt", "deep/more.txt"}
+    assert store.damage(artifact) is None
+    assert [one.folder for one in store.manifests("fake")] == [artifact.folder]
+
+
+def test_the_manifest_is_written_when_all_else_is_there(tmp_path, monkeypatch):
+    """A kill before the manifest leaves no artifact; one before the move does not either."""
+    store = Store(tmp_path)
+    output = fill(store)
+    seen = []
+
+    def stop(path, text):
+        seen.append((path.name, sorted(one.name for one in output.rglob("*"))))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.artifacts.write_durably", stop)
+    with pytest.raises(KeyboardInterrupt):
+        publish(store, output)
+    assert seen == [("manifest.json", ["deep", "more.txt", "value.txt"])]
+    assert not store.exists("fake", "k1")
+    assert store.find("fake", "k1") is None
+    monkeypatch.undo()
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        publish(store, output)
+    assert not store.exists("fake", "k1")
+
+
+def test_a_folder_without_a_manifest_is_no_artifact(tmp_path):
+    store = Store(tmp_path)
+    folder = store.folder("fake", "k1")
+    folder.mkdir(parents=True)
+    (folder / "value.txt").write_text("torn")
+    assert store.find("fake", "k1") is None
+    assert list(store.manifests("fake")) == []
+
+
+def test_the_first_of_two_publications_stays(tmp_path):
+    store = Store(tmp_path)
+    publish(store, fill(store, "first"))
+    second = store.root / "aside"
+    fill(store, "second").rename(second)
+    artifact = publish(store, second)
+    assert (artifact.folder / "value.txt").read_text() == "first"
+    assert store.damage(artifact) is None
+    assert not second.exists()
+
+
+PUBLISH = """
+import sys, time
+from pathlib import Path
+from orchestrator.artifacts import Store
+storage, number = Path(sys.argv[1]), sys.argv[2]
+output = storage / f"aside-{number}"
+output.mkdir()
+for index in range(20):
+    (output / f"{index}.txt").write_text(number)
+(storage / f"ready-{number}").touch()
+while not (storage / "go").exists():
+    time.sleep(0.001)
+Store(storage).publish(output, method="fake", key="k1", content={}, result={"by": number}, seconds=0)
+"""
+
+
+def test_of_many_processes_that_publish_at_once_one_wins_whole(tmp_path):
+    command = [sys.executable, "-c", PUBLISH, str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(number)], cwd=ROOT) for number in range(4)]
+    while len(list(tmp_path.glob("ready-*"))) < 4:
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    assert [process.wait(60) for process in processes] == [0] * 4
+    store = Store(tmp_path)
+    artifact = store.find("fake", "k1")
+    assert store.damage(artifact) is None
+    assert {path.read_text() for path in artifact.folder.glob("*.txt")} == {artifact.result["by"]}
+    assert list(tmp_path.glob("aside-*")) == []
+
+
+def test_an_empty_folder_in_the_way_does_not_hide_a_failed_publication(tmp_path):
+    store = Store(tmp_path)
+    torn = store.folder("fake", "k1")
+    torn.mkdir(parents=True)
+    (torn / "value.txt").write_text("no manifest")
+    with pytest.raises(OSError, match="not empty"):
+        publish(store, fill(store))
+
+
+DAMAGE = {
+    "shorter": lambda path: path.write_text("x"),
+    "other bytes": lambda path: path.write_text(path.read_text().swapcase()),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_names_the_file(tmp_path, kind):
+    store = Store(tmp_path)
+    artifact = publish(store, fill(store))
+    DAMAGE[kind](artifact.folder / "deep" / "more.txt")
+    assert str(artifact.folder / "deep" / "more.txt") in store.damage(artifact)
+
+
+def test_what_was_whole_once_is_not_read_again(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    artifact = publish(store, fill(store))
+    assert store.damage(artifact) is None
+    monkeypatch.setattr("orchestrator.artifacts.hash_file", lambda *path, **options: pytest.fail("read again"))
+    assert store.damage(artifact) is None
+
+
+@pytest.mark.usefixtures("fake_methods")
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_walk_reports_a_damaged_artifact_and_makes_it_again(tmp_path, kind):
+    first = {report.name: report for report in fakes.walk(tmp_path)}
+    folder = Store(tmp_path).folder("fake", first["train"].key)
+    whole = (folder / "value.txt").read_text()
+    DAMAGE[kind](folder / "value.txt")
+    events = []
+    again = {report.name: report.hit for report in fakes.walk(tmp_path, observe=events.append)}
+    assert again == {"source": True, "translate": True, "train": False, "val@best": True, "val@final": True}
+    assert (folder / "value.txt").read_text() == whole
+    told = [event for event in events if event.kind == "damaged"]
+    assert [event.stage for event in told] == ["train"]
+    assert str(folder / "value.txt") in told[0].text
+    (grave,) = (tmp_path / "quarantine").iterdir()
+    assert str(grave) in told[0].text
+    assert (grave / "manifest.json").is_file()
+    assert all(report.hit for report in fakes.walk(tmp_path))
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_two_who_find_the_same_damage_both_go_on(tmp_path, monkeypatch):
+    """The other one moves the artifact away between our look and our move."""
+    train = next(report for report in fakes.walk(tmp_path) if report.name == "train")
+    folder = Store(tmp_path).folder("fake", train.key)
+    (folder / "value.txt").write_text("x")
+    quarantine = Store.quarantine
+
+    def late(store, artifact):
+        quarantine(Store(tmp_path), artifact)
+        return quarantine(store, artifact)
+
+    monkeypatch.setattr(Store, "quarantine", late)
+    assert [report.name for report in fakes.walk(tmp_path) if not report.hit] == ["train"]
+
+
+def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
+    store = Store(tmp_path)
+    artifact = publish(store, fill(store))
+    path = artifact.folder / "manifest.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match="manifest .* is damaged .* move it away") as caught:
+        Store(tmp_path).find("fake", "k1")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_nothing_of_a_stage_in_progress_outlives_its_publication(tmp_path):
+    fakes.walk(tmp_path)
+    assert list((tmp_path / "partial").rglob("*")) == []
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_the_manifest_says_what_the_key_is_the_hash_of(tmp_path):
+    from orchestrator.graph import digest
+
+    for report in fakes.walk(tmp_path):
+        (path,) = tmp_path.glob(f"artifacts/*/{report.key}/manifest.json")
+        assert digest(json.loads(path.read_text())["content"]) == report.key
+        assert os.listdir(path.parent)

@@ -1,0 +1,75 @@
+"""The README tells the truth: its commands run, its tables are those of the published results."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from results import tables
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+TINY = [
+    "--set", "train.loop.steps=3",
+    "--set", "city.images={day: {train: 8, val: 2, test: 2}, night: {train: 2, val: 2, test: 2}}",
+]  # fmt: skip
+
+
+def commands() -> list[str]:
+    """Every `nightshift` command in a shell block of the README, comments cut off."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.split("   #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("nightshift ")]
+
+
+def test_tables_are_those_of_the_published_results() -> None:
+    assert tables.main(["--check"]) == 0
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)`", README)) | {"demo", "test"} <= targets
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    for path in re.findall(r"\]\(([^)#]+)", README) + re.findall(r"→ (\S+README\.md)", README):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.integration
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    """In order, on one storage, with tiny settings; those that need photographs only where these are."""
+    photographs = ROOT.parent / "shared" / "data" / "camvid"
+    for command in commands():
+        words = shlex.split(command)[1:]
+        if "camvid" in command and words[0] == "sweep":
+            if not photographs.is_dir():
+                continue
+            words += [
+                "--set",
+                "train.loop.steps=2",
+                "--set",
+                "train.height=32",
+                "--set",
+                "train.width=32",
+                "--trials",
+                "1",
+            ]
+        elif words[0] in ("run", "sweep"):
+            words += TINY
+        if words[0] == "sweep" and "--trials" in words and "demo" in words:
+            words += ["--trials", "2", "--seeds", "1"]
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", *words],
+            cwd=ROOT,
+            env={**os.environ, "NIGHTSHIFT_STORAGE": str(tmp_path / "runs")},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+    assert (tmp_path / "runs" / "leaderboard" / "scores").is_dir()
