@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.execute import Event
+from orchestrator.signals import stopping_on_sigterm
 from orchestrator.trial import Outcome, Trial, failure, run_trial
 
 if TYPE_CHECKING:
@@ -26,8 +27,17 @@ def run_trials(trials: Sequence[Trial], watch: Watch) -> Iterator[tuple[Trial, O
     if trials and trials[0].place.workers > 0:
         yield from _run_in_group(trials, watch)
         return
-    for trial in trials:
-        yield trial, run_in_process(trial, lambda event, trial=trial: watch(trial, event))  # type: ignore[misc]
+    from trainers.context import SAVE_AND_EXIT
+
+    with stopping_on_sigterm() as stopping:
+        for trial in trials:
+
+            def observe(event: Event, trial: Trial = trial) -> None:
+                watch(trial, event)
+                if stopping and event.kind == "progress":
+                    raise SystemExit(SAVE_AND_EXIT)
+
+            yield trial, run_in_process(trial, observe)
 
 
 def run_in_process(trial: Trial, observe: Callable[[Event], None]) -> Outcome:

@@ -132,6 +132,17 @@ def acquire(
         time.sleep(poll_seconds)
 
 
+def remove_if_dead(path: Path) -> bool:
+    """Remove the lease of a process of this host that is gone; whether it was."""
+    record = read_lease(path)
+    if record is None:
+        return True
+    if not _is_dead_here(record):
+        return False
+    _bury(path, record)
+    return True
+
+
 def _is_dead_here(record: dict[str, Any]) -> bool:
     return record["host"] == socket.gethostname() and not Path(f"/proc/{record['pid']}").exists()
 

@@ -56,6 +56,31 @@ def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Pa
     return fields, roots
 
 
+def initial_weights(experiment: Experiment, text: str, storage: Path) -> dict[str, Any]:
+    """``--init [STAGE=]artifact:KEY|PATH`` as an assignment of the stage's ``network.weights``.
+
+    Without a stage it is the last training stage of the experiment's arms, if they share one. ``KEY`` may be the
+    beginning of a key; its ``best.pt`` is taken.
+
+    Raises:
+        UserError: no or several such artifacts, or stages.
+    """
+    stage, separator, where = text.partition("=")
+    if not separator:
+        lasts = {arm.train for arm in experiment.arms.values()}
+        if len(lasts) > 1:
+            raise UserError(f"--init {text}: say which stage, as in --init {min(lasts)}={text}; one of {sorted(lasts)}")
+        stage, where = lasts.pop(), text
+    if not where.startswith("artifact:"):
+        return {f"{stage}.network.weights": str(Path(where).expanduser().resolve())}
+    key = where.removeprefix("artifact:")
+    found = sorted((storage / "artifacts").glob(f"*/{key}*/best.pt")) if key else []
+    if len(found) != 1:
+        many = "no artifact with weights has" if not found else f"{len(found)} artifacts have"
+        raise UserError(f"--init {text}: {many} a key that begins with {key!r} in {storage}")
+    return {f"{stage}.network.weights": str(found[0].resolve())}
+
+
 def assign(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
     """``experiment`` with ``{"stage.field": value}`` set and validated.
 
@@ -79,7 +104,7 @@ def _assign_fields(config: Config, fields: Mapping[str, Any], stage: str) -> Con
     values = config.model_dump()
     known = sorted(field_names(type(config)))
     for dotted, value in fields.items():
-        if dotted not in known:
+        if dotted not in known and not _is_entry(values, dotted):
             raise UserError(f"{stage} has no field {dotted!r}: {_nearest_field(dotted, known, stage)}")
         target = values
         *parents, last = dotted.split(".")
@@ -90,6 +115,16 @@ def _assign_fields(config: Config, fields: Mapping[str, Any], stage: str) -> Con
         return type(config).model_validate(values)
     except ValidationError as error:
         raise UserError(one_line(error, stage)) from error
+
+
+def _is_entry(values: Mapping[str, Any], dotted: str) -> bool:
+    """Whether ``dotted`` leads into a field that holds a plain mapping, such as ``images.day.train``."""
+    target: Any = values
+    for part in dotted.split("."):
+        if not isinstance(target, Mapping) or part not in target:
+            return False
+        target = target[part]
+    return True
 
 
 def _nearest_field(dotted: str, known: Sequence[str], stage: str) -> str:

@@ -3,18 +3,23 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
+from orchestrator.overrides import assign, field_names
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, open_split
 from trainers.data.fingerprint import fingerprint
 from trainers.errors import UserError, nearest
 from trainers.registry import method
+
+MIN_FREE_BYTES = 1_000_000_000
+"""Free space below which nothing starts: a checkpoint, its artifact and the copy that is written aside."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,12 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
         )
     storage = request.storage.resolve()
     require_writable(storage)
+    free = shutil.disk_usage(storage).free
+    if free < MIN_FREE_BYTES:
+        raise UserError(
+            f"the storage {storage} has {free / 1e9:.1f} GB free, and a run needs {MIN_FREE_BYTES / 1e9:.0f} GB; "
+            "free some (`nightshift gc` lists what nobody needs) or give another --storage"
+        )
     names = {name for arm in arms for name in experiment.upstream(arm.stages())}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
     fingerprints = {text: split_fingerprint(storage, roots, split) for text, split in splits.items()}
@@ -147,6 +158,21 @@ def check_methods(trial: Trial) -> None:
         planned.method.load().check(planned.config, dict(trial.place.roots))
 
 
+def check_space(experiment: Experiment, space: Mapping[str, Any]) -> None:
+    """Both ends of every searched field, and every choice, must be values that the field allows.
+
+    Raises:
+        UserError: with the field and the value.
+    """
+    for name, distribution in space.items():
+        values = getattr(distribution, "choices", None)
+        for value in values if values is not None else (distribution.low, distribution.high):
+            try:
+                assign(experiment, {name: value})
+            except UserError as error:
+                raise UserError(f"the search space reaches values that are not allowed: {error}") from error
+
+
 def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:
     """The arms of a comma-separated list; all when there is none."""
     if names is None:
@@ -172,7 +198,6 @@ def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
     Raises:
         UserError: no such search, or one of its fields does not exist in the stage's configuration.
     """
-    from orchestrator.overrides import field_names
     from search_spaces import space
 
     if name is None:

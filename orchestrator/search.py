@@ -1,27 +1,22 @@
 """A search without Ray: asks Optuna for configurations, hands out trials seed by seed, hears their outcomes.
 
-Everything is rebuilt from the ledger at the start, so a search that was killed goes on where it stood: what is finished
-is told to Optuna, what is not is handed out again first.
+Everything is rebuilt from the ledger at the start, so a search that was killed, or that is asked for more trials, more
+seeds or another space, goes on where it stood: what has ended is told to Optuna, what has not is handed out first.
 """
 
-import itertools
 import json
-import math
+import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from orchestrator.graph import Arm, Experiment, Seeds
+from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
+from orchestrator.samplers import SamplerName, grid, sampler, tellable
 from orchestrator.trial import Outcome, Place, Trial, with_seed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
-
-if TYPE_CHECKING:
-    import optuna
-
-SamplerName = Literal["tpe", "random", "grid"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,18 @@ class Sweep:
     """The first trial seed; the others follow it."""
     sampler: SamplerName
     place: Place
+    cost: str | None = None
+    """A second objective that is to be small: a name in ``Outcome.objectives``."""
+    first_seed_races: bool = False
+    """Whether a configuration's further seeds wait until its first one has survived the scheduler."""
+    retry: frozenset[str] = field(default_factory=frozenset)
+    """Statuses of ended trials that are to run again."""
+    retry_trial: str | None = None
+    """Only this trial of those."""
+    warm_start: str | None = None
+    """A sweep whose finished configurations the sampler hears first."""
+    hours: float | None = None
+    """After so long no further trial is handed out."""
 
 
 class Search:
@@ -49,34 +56,49 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep, self.ledger = sweep, ledger
-        self._study = optuna.create_study(direction="maximize")
+        self._study = optuna.create_study(directions=["maximize", "minimize"] if sweep.cost else ["maximize"])
         self._grid = grid(sweep.space, sweep.trials) if sweep.sampler == "grid" else None
+        self._base = base(sweep)
         self._numbers: dict[str, list[int]] = {}
         """Configuration hash → its numbers in the study; several when it was suggested more than once."""
         self._outcomes: dict[str, Outcome] = {}
         self._handed_out: set[str] = set()
-        self._trials: dict[str, dict[str, Trial]] = {}
-        """Configuration hash → trial id → trial."""
+        self._trials: dict[str, list[Trial]] = {}
+        """Configuration hash → its trials, by seed."""
+        self._params: list[dict[str, Any]] = []
+        """Of every configuration of this base, in the order in which it was asked."""
         self._queue: deque[Trial] = deque()
-        self._asked = 0
+        self._records = 0
+        self._deadline = time.monotonic() + sweep.hours * 3600 if sweep.hours else None
+        self.invalid: list[str] = []
+        """Messages of configurations that no stage accepts."""
         self.known: list[tuple[Trial, Outcome, int]] = []
         """What had ended before this start: trial, outcome, attempt."""
+        if sweep.warm_start:
+            self._warm_start(Ledger(sweep.place.storage, sweep.warm_start))
         self._restore()
 
     @property
     def total(self) -> int:
         """Trials of the whole sweep."""
-        return len(self._seeds()) * (len(self._grid) if self._grid is not None else self.sweep.trials)
+        return len(self._seeds()) * self._configurations()
 
     @property
     def outcomes(self) -> Mapping[str, Outcome]:
         """Trial id → outcome, of all that have ended."""
         return self._outcomes
 
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether ``hours`` have passed."""
+        return self._deadline is not None and time.monotonic() > self._deadline
+
     def next_trial(self) -> tuple[Trial, int] | None:
         """The next trial to run and the number of the attempt, or ``None`` when nothing is left to hand out."""
+        if self.is_out_of_time:
+            return None
         while not self._queue:
-            if self._asked >= self.total // len(self._seeds()):
+            if len(self._params) >= self._configurations():
                 return None
             self._ask()
         trial = self._queue.popleft()
@@ -88,158 +110,176 @@ class Search:
         self._queue.appendleft(trial)
 
     def finish(self, trial: Trial, outcome: Outcome, attempt: int) -> None:
-        """Record an outcome and, when it is the configuration's last, tell the sampler."""
+        """Record an outcome; queue the seeds that waited for it; tell the sampler once the last seed has ended."""
         self.ledger.write("outcomes", attempt_name(trial.id, attempt), asdict(outcome))
         self._outcomes[trial.id] = outcome
+        self._enqueue(trial.config_hash)
         self._tell(trial.config_hash)
+
+    def _configurations(self) -> int:
+        if self._grid is None:
+            return max(self.sweep.trials, len(self._params))
+        return len(self._grid) + sum(params not in self._grid for params in self._params)
 
     def _seeds(self) -> range:
         return range(self.sweep.seeds.trial, self.sweep.seeds.trial + self.sweep.num_seeds)
 
     def _restore(self) -> None:
-        """Take over what the ledger knows; the sampler hears it in the order in which it was asked."""
+        """Take over what the ledger knows; the sampler hears it in the order in which it was asked.
+
+        Records of another base (longer training, other data) keep their rows, and are neither told nor continued.
+        """
         outcomes = self.ledger.outcomes()
         for record in self.ledger.read("asked").values():
-            trials = self._admit(record["params"])
+            self._records += 1
+            if record["base"] != self._base:
+                continue
+            trials = self._admit(record["params"], record["distributions"])
             for trial in trials:
                 if trial.id in outcomes and trial.id not in self._outcomes:
-                    attempt, outcome = outcomes[trial.id]
-                    self._outcomes[trial.id] = Outcome(**outcome)
-                    self.known.append((trial, self._outcomes[trial.id], attempt))
-            queued = {trial.id for trial in self._queue}
-            self._queue.extend(trial for trial in trials if trial.id not in {*self._outcomes, *queued})
-            self._tell(trials[0].config_hash)
-            self._asked += 1
+                    attempt, ended = outcomes[trial.id]
+                    outcome = Outcome(**ended)
+                    if self._is_to_retry(trial, outcome):
+                        continue
+                    self._outcomes[trial.id] = outcome
+                    self.known.append((trial, outcome, attempt))
+            if trials:
+                self._enqueue(trials[0].config_hash)
+                self._tell(trials[0].config_hash)
+
+    def _is_to_retry(self, trial: Trial, outcome: Outcome) -> bool:
+        return outcome.status in self.sweep.retry and self.sweep.retry_trial in (None, trial.id)
+
+    def _warm_start(self, other: Ledger) -> None:
+        """Tell the sampler what another sweep found, as far as its fields and values lie in this space."""
+        import optuna
+
+        asked, outcomes = other.read("asked"), other.outcomes()
+        if not asked:
+            raise UserError(f"--warm-start {other.name}: there is no such sweep in {other.root.parent}")
+        attempts = other.read("attempts")
+        seen: dict[str, list[Outcome]] = {}
+        for name, (attempt, ended) in outcomes.items():
+            varied = attempts.get(attempt_name(name, attempt), {}).get("varied", {})
+            seen.setdefault(json.dumps(varied, sort_keys=True), []).append(Outcome(**ended))
+        for record in asked.values():
+            params = record["params"]
+            values = self._values(seen.get(json.dumps(params, sort_keys=True), []))
+            space = self.sweep.space
+            if values is None or set(params) != set(space):
+                continue
+            if all(space[name]._contains(space[name].to_internal_repr(value)) for name, value in params.items()):
+                self._study.add_trial(
+                    optuna.trial.create_trial(params=params, distributions=dict(space), values=values)
+                )
 
     def _ask(self) -> None:
-        """Get one configuration, write it down, queue the seeds of it that are not known yet."""
+        """Get one configuration, write it down, queue its seeds."""
+        from optuna.distributions import distribution_to_json
+
         params = self._propose()
-        name = f"c{self._asked:04d}"
-        if not self.ledger.write("asked", name, {"params": params}):
+        name = f"c{self._records:04d}"
+        distributions = {name: json.loads(distribution_to_json(one)) for name, one in self.sweep.space.items()}
+        record = {"params": params, "distributions": distributions, "base": self._base}
+        if not self.ledger.write("asked", name, record):
             raise UserError(
                 f"another process runs the sweep {self.ledger.name}: it asked for {name} first; wait for it to end"
             )
-        self._asked += 1
-        trials = self._admit(params)
-        known = {trial.id for trial in self._queue} | self._handed_out | set(self._outcomes)
-        self._queue.extend(trial for trial in trials if trial.id not in known)
-        self._tell(trials[0].config_hash)
+        self._records += 1
+        trials = self._admit(params, distributions)
+        if trials:
+            self._enqueue(trials[0].config_hash)
+            self._tell(trials[0].config_hash)
 
     def _propose(self) -> dict[str, Any]:
-        if self._grid is not None:
-            return self._grid[self._asked]
-        # Seeded by the number of the ask: a restart neither repeats a suggestion nor changes the sequence.
-        self._study.sampler = sampler(
-            self.sweep.sampler, derive_seed(self.sweep.seeds.sweep, "ask", self._asked) % 2**32
-        )
-        asked = self._study.ask(dict(self.sweep.space))
-        params = dict(asked.params)
-        # The trial that Optuna made is replaced by the one that ``_admit`` adds, the same way as after a restart.
         import optuna
 
+        if self._grid is not None:
+            return next(point for point in self._grid if point not in self._params)
+        # Seeded by the number of the ask: a restart neither repeats a suggestion nor changes the sequence.
+        seed = derive_seed(self.sweep.seeds.sweep, "ask", self._records) % 2**32
+        self._study.sampler = sampler(self.sweep.sampler, seed)
+        asked = self._study.ask(dict(self.sweep.space))
+        # The trial that Optuna made is replaced by the one that ``_admit`` adds, the same way as after a restart.
         self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        return params
+        return dict(asked.params)
 
-    def _admit(self, params: Mapping[str, Any]) -> list[Trial]:
-        """Add a configuration to the study as running; its trials, one per seed."""
+    def _admit(self, params: Mapping[str, Any], distributions: Mapping[str, Any]) -> list[Trial]:
+        """Add a configuration to the study as running; its trials, one per seed; none if no stage accepts it."""
         import optuna
 
         sweep = self.sweep
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                params=dict(params),
-                distributions={name: sweep.space[name] for name in params},
-            )
-        )
-        first = Trial.of(sweep.experiment, sweep.arm, params, sweep.seeds, sweep.place)
-        trials = [with_seed(first, seed) for seed in self._seeds()]
-        self._numbers.setdefault(first.config_hash, []).append(len(self._study.get_trials(deepcopy=False)) - 1)
-        self._trials[first.config_hash] = {trial.id: trial for trial in trials}
-        return trials
+        self._params.append(dict(params))
+        try:
+            first = Trial.of(sweep.experiment, sweep.arm, params, sweep.seeds, sweep.place)
+        except UserError as error:
+            self.invalid.append(str(error))
+            return []
+        recorded = {
+            name: optuna.distributions.json_to_distribution(json.dumps(one)) for name, one in distributions.items()
+        }
+        self._trials[first.config_hash] = [with_seed(first, seed) for seed in self._seeds()]
+        if tellable(params, recorded, sweep.space):
+            running = optuna.trial.TrialState.RUNNING
+            self._study.add_trial(optuna.trial.create_trial(state=running, params=dict(params), distributions=recorded))
+            number = len(self._study.get_trials(deepcopy=False)) - 1
+            self._numbers.setdefault(first.config_hash, []).append(number)
+        return self._trials[first.config_hash]
+
+    def _enqueue(self, config_hash: str) -> None:
+        """Queue the trials of a configuration that may run now and have not been handed out."""
+        trials = self._trials[config_hash]
+        if self.sweep.first_seed_races:
+            first = self._outcomes.get(trials[0].id)
+            survived = first is not None and first.status == "finished"
+            trials = trials if survived else trials[:1]
+        gone = {trial.id for trial in self._queue} | self._handed_out | set(self._outcomes)
+        self._queue.extend(trial for trial in trials if trial.id not in gone)
 
     def _tell(self, config_hash: str) -> None:
-        """Tell the sampler the mean over the seeds, once all have ended; a failed seed fails the configuration."""
+        """Tell the sampler the mean over the seeds once all have ended; what the first seed has when it was pruned."""
         import optuna
 
         trials = self._trials[config_hash]
-        if not all(trial_id in self._outcomes for trial_id in trials):
+        first = self._outcomes.get(trials[0].id)
+        if self.sweep.first_seed_races and first is not None and first.status != "finished":
+            trials = trials[:1]  # Its verdict holds for the configuration: the other seeds never run.
+        if not all(trial.id in self._outcomes for trial in trials):
             return
-        values = [self._outcomes[trial_id].objectives.get(self.sweep.experiment.objective) for trial_id in trials]
-        present = [value for value in values if value is not None]
+        values = self._values([self._outcomes[trial.id] for trial in trials])
         for number in self._numbers.pop(config_hash, []):
-            if len(present) == len(values):
-                self._study.tell(number, sum(present) / len(present))
+            if values is not None:
+                self._study.tell(number, values)
             else:
                 self._study.tell(number, state=optuna.trial.TrialState.FAIL)
 
-
-def sampler(name: SamplerName, seed: int) -> "optuna.samplers.BaseSampler":
-    """An Optuna sampler; TPE knows that running trials are not worth repeating."""
-    import optuna
-
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-
-def grid(space: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
-    """The points of a grid of about ``trials`` points: every choice of categories, numbers evenly spaced.
-
-    Each numeric axis gets the largest number of points with which the grid has at most ``trials`` points.
-
-    Raises:
-        UserError: not even the categories fit.
-    """
-    from optuna.distributions import CategoricalDistribution
-
-    choices = {name: list(one.choices) for name, one in space.items() if isinstance(one, CategoricalDistribution)}
-    numeric = [name for name in space if name not in choices]
-    categories = math.prod(len(values) for values in choices.values())
-    each = trials // categories
-    while numeric and each > 1 and categories * each ** len(numeric) > trials:
-        each -= 1
-    if each < 1:
-        raise UserError(f"--sampler grid needs at least {categories} trials for the categories alone, got {trials}")
-    axes = {name: choices[name] if name in choices else _points(space[name], each) for name in space}
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    def _values(self, outcomes: list[Outcome]) -> list[float] | None:
+        """The objectives as means over ``outcomes``; ``None`` where one has no value."""
+        names = [self.sweep.experiment.objective, *([self.sweep.cost] if self.sweep.cost else [])]
+        values = [[outcome.objectives.get(name) for outcome in outcomes] for name in names]
+        if not outcomes or any(value is None for column in values for value in column):
+            return None
+        return [sum(value for value in column if value is not None) / len(outcomes) for column in values]
 
 
-def _points(distribution: Any, count: int) -> list[float | int]:
-    """``count`` evenly spaced values with both ends; one value lies in the middle."""
-    low, high, log = distribution.low, distribution.high, distribution.log
-    fractions = [0.5] if count == 1 else [index / (count - 1) for index in range(count)]
-    if log:
-        values = [math.exp(math.log(low) + fraction * (math.log(high) - math.log(low))) for fraction in fractions]
-    else:
-        values = [low + fraction * (high - low) for fraction in fractions]
-    values = [min(max(value, low), high) for value in values]
-    if isinstance(low, int):
-        return sorted({round(value) for value in values})
-    if distribution.step:
-        values = [low + round((value - low) / distribution.step) * distribution.step for value in values]
-    return sorted(set(values))
+def identity(sweep: Sweep) -> dict[str, Any]:
+    """What makes it this sweep and no other; everything else may be edited between starts."""
+    return {"experiment": sweep.experiment.name, "arm": sweep.arm.name}
 
 
-def specification(sweep: Sweep) -> dict[str, Any]:
-    """What makes it this sweep and no other; the numbers of trials and seeds may grow."""
-    from optuna.distributions import distribution_to_json
-
+def base(sweep: Sweep) -> str:
+    """Hash of what all configurations of a sweep share; when it changes, its configurations are new ones."""
     experiment = sweep.experiment
-    return {
-        "experiment": experiment.name,
-        "preset": experiment.preset,
-        "arm": sweep.arm.name,
-        "objective": experiment.objective,
-        "space": {name: json.loads(distribution_to_json(one)) for name, one in sorted(sweep.space.items())},
-        "sampler": sweep.sampler,
-        "seed": sweep.seeds.sweep,
-        "seed_scope": sweep.seeds.scope,
-        "stages": {
-            name: stage.config.model_dump(mode="json")
-            for name, stage in sorted(experiment.stages.items())
-            if name in experiment.upstream(sweep.arm.stages())
-        },
-        "data": dict(sweep.place.fingerprints),
-        "device": sweep.place.device_type,
-    }
+    return digest(
+        {
+            "preset": experiment.preset,
+            "stages": {
+                name: experiment.stages[name].config.model_dump(mode="json")
+                for name in experiment.upstream(sweep.arm.stages())
+            },
+            "data": dict(sweep.place.fingerprints),
+            "device": sweep.place.device_type,
+            "seed_scope": sweep.seeds.scope,
+            "sweep_seed": sweep.seeds.sweep,
+        }
+    )

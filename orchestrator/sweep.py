@@ -6,28 +6,32 @@ import json
 import shutil
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster import connect
 from orchestrator.execute import Event, StageReport, Walk
 from orchestrator.launch import run_in_process
+from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
 from orchestrator.search import Search, Sweep
+from orchestrator.signals import stopping_on_sigterm
 from orchestrator.trial import Trial, prepare_process
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.schedulers import Pruner
     from orchestrator.searcher import Watcher
 
 
-def run_sweep(search: Search, watcher: Watcher) -> None:
+def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) -> None:
     """Run all that is left to do; every trial that ends is on the leaderboard before the next is handed out."""
     recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
     for trial, outcome, attempt in search.known:
         if trial.id not in recorded:  # Killed between the ledger and the leaderboard.
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     run_shared_stages(search, watcher)
-    _run_on_tune(search, watcher)
+    _run_on_tune(search, watcher, pruner)
 
 
 def refuse_workers(workers: int) -> None:
@@ -85,21 +89,24 @@ def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
     return reports
 
 
-def _run_on_tune(search: Search, watcher: Watcher) -> None:
+def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
     from ray import tune
 
-    from orchestrator.searcher import LedgerSearcher
+    from orchestrator.searcher import LedgerScheduler, LedgerSearcher
 
     place = search.sweep.place
     connect()
     folder = search.ledger.root / "tune"
     shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
     resources: dict[str, float] = {"CPU": place.threads, **({"GPU": 1} if place.device_type == "cuda" else {})}
-    searcher = LedgerSearcher(search, watcher)
+    searcher = LedgerSearcher(search, watcher, pruner)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial_in_tune, sweep=search.sweep), resources),
+        tune.with_resources(
+            tune.with_parameters(_trial_in_tune, sweep=search.sweep, stop_flag=stop_flag(search.ledger)), resources
+        ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=LedgerScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=concurrency(resources),
             reuse_actors=True,
@@ -113,9 +120,24 @@ def _run_on_tune(search: Search, watcher: Watcher) -> None:
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
-    tuner.fit()
+    flag = stop_flag(search.ledger)
+    flag.unlink(missing_ok=True)
+    with stopping_on_sigterm(flag.touch) as stopping:
+        searcher.stopping = stopping
+        tuner.fit()
     if searcher.error is not None:
         raise searcher.error
+    if stopping:
+        raise Interrupted(f"{search.ledger.name} was stopped; `nightshift resume {search.ledger.name}` continues it")
+
+
+def stop_flag(ledger: Ledger) -> Path:
+    """The file whose existence asks the trials of a sweep, wherever they run, to save and end."""
+    return ledger.root / "stopping"
+
+
+class Interrupted(RuntimeError):
+    """The sweep was asked to stop, and its trials have saved."""
 
 
 def concurrency(resources: dict[str, float]) -> int:
@@ -135,9 +157,11 @@ def concurrency(resources: dict[str, float]) -> int:
     return fit
 
 
-def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep) -> None:
+def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep, stop_flag: Path) -> None:
     """What a Tune trial runs: one of our trials, told through ``tune.report``."""
     from ray import tune
+
+    from trainers.context import SAVE_AND_EXIT
 
     seeds = replace(sweep.seeds, trial=config["seed"])
     trial = Trial.of(sweep.experiment, sweep.arm, json.loads(config["varied"]), seeds, sweep.place)
@@ -145,10 +169,18 @@ def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep) -> None:
 
     def observe(event: Event) -> None:
         nonlocal told
-        if event.kind == "progress" and time.monotonic() - told < 1:
+        matters = "resumed" in event.metrics or event.metrics.get("selection_step") == event.metrics.get("step")
+        if event.kind == "progress" and not matters and time.monotonic() - told < 1:
             return
         told = time.monotonic()
+        if stop_flag.exists():
+            raise SystemExit(SAVE_AND_EXIT)
         tune.report({"event": json.dumps(asdict(event))})
 
-    outcome = run_in_process(trial, observe)
+    try:
+        outcome = run_in_process(trial, observe)
+    except SystemExit as stop:
+        if stop.code == SAVE_AND_EXIT:
+            return  # Without an outcome: the next start goes on from the checkpoint.
+        raise
     tune.report({"outcome": json.dumps(asdict(outcome))})

@@ -1,5 +1,6 @@
 """A trial: one arm, one configuration, one seed — what it is, and how it runs to an outcome in any process."""
 
+import errno
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +24,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign
 from trainers.errors import Diverged, UserError
 
-FailureClass = Literal["invalid", "diverged", "out_of_memory", "bug", "worker_lost"]
+FailureClass = Literal["invalid", "diverged", "out_of_memory", "disk_full", "bug", "worker_lost"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Outcome:
     training: dict[str, Any] = field(default_factory=dict)
     """Result of the last training stage."""
     objectives: dict[str, float | None] = field(default_factory=dict)
-    """``source_miou``, ``target_infomax`` and ``target_miou`` of the best checkpoint."""
+    """``source_miou``, ``target_infomax`` and ``target_miou`` of the best checkpoint; ``seconds``, hits included."""
     hardware: str | None = None
     failure_class: FailureClass | None = None
     message: str | None = None
@@ -158,6 +159,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
             "source_miou": result(f"{arm.source}@best").get("miou"),
             "target_infomax": result(f"{arm.target_unlabeled}@best").get("infomax"),
             "target_miou": result(f"{arm.target}@best").get("miou"),
+            "seconds": sum(report.seconds for report in reports),
         },
         hardware=hardware(trial.place.device_type),
     )
@@ -171,6 +173,8 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, UserError):
         return Outcome("failed", failure_class="invalid", message=message)
     kind: FailureClass = "out_of_memory" if _is_out_of_memory(error) else "bug"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind = "disk_full"
     trace = "".join(traceback.format_exception(error))
     return Outcome("failed", failure_class=kind, message=f"{type(error).__name__}: {message}"[:500], trace=trace)
 

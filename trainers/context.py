@@ -17,6 +17,9 @@ from trainers.checkpoint import newest_checkpoint, write_checkpoint
 WriteCheckpoint = Callable[[Path], None]
 """Writes a checkpoint's files into the empty folder that it is given."""
 
+SAVE_AND_EXIT = 143
+"""Code of the ``SystemExit`` that asks for a checkpoint first; any other ends the stage for good. (128 + SIGTERM)"""
+
 OnReport = Callable[[Mapping[str, float]], None]
 
 
@@ -35,10 +38,13 @@ class TrainContext(Protocol):
         """The folder of the newest whole checkpoint of this stage, if one exists."""
         ...
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(
+        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
+    ) -> None:
         """Tell the numbers of a step (``metrics["step"]``); a checkpoint is durable before the call returns.
 
-        Every rank reports a checkpoint at the same steps; only rank 0 writes it, and only rank 0 is heard.
+        A checkpoint that is not ``due`` is written only where the trial is stopped now to go on later.
+        Every rank offers a checkpoint at the same steps; only rank 0 decides and writes, and only rank 0 is heard.
         """
         ...
 
@@ -75,14 +81,24 @@ class PlainContext:
         """See ``TrainContext``."""
         return newest_checkpoint(self.folder)
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(
+        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
+    ) -> None:
         """See ``TrainContext``."""
-        if checkpoint is not None:
-            if self._guard is not None:
-                self._guard()
-            write_checkpoint(self.folder, int(metrics["step"]), checkpoint)
-        if self._on_report is not None:
-            self._on_report(metrics)
+        if checkpoint is not None and due:
+            self._write(metrics, checkpoint)
+        try:
+            if self._on_report is not None:
+                self._on_report(metrics)
+        except SystemExit as stop:
+            if stop.code == SAVE_AND_EXIT and checkpoint is not None and not due:
+                self._write(metrics, checkpoint)
+            raise
+
+    def _write(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint) -> None:
+        if self._guard is not None:
+            self._guard()
+        write_checkpoint(self.folder, int(metrics["step"]), checkpoint)
 
     def barrier(self) -> None:
         """See ``TrainContext``."""
@@ -107,10 +123,12 @@ class DistributedContext(PlainContext):
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(
+        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
+    ) -> None:
         """See ``TrainContext``."""
         if self.rank == 0:
-            super().report(metrics, checkpoint)
+            super().report(metrics, checkpoint, due=due)
         if checkpoint is not None:
             self.barrier()
 

@@ -85,9 +85,9 @@ def train(
         Diverged: a loss is not finite.
         UserError: a checkpoint exists but cannot be read.
     """
-    progress = _resume(learner, config, context)
+    progress = _resume(learner, config, batch_size, context)
     _synchronise(context)
-    mark = time.monotonic()
+    saved = mark = time.monotonic()
     remaining = range(progress.step + 1, config.steps + 1)
     for step, batch in zip(remaining, batches(remaining), strict=True):
         seed_device(context.device, derive_seed(seed, "step", step, context.rank))
@@ -101,9 +101,12 @@ def train(
         progress.seconds += time.monotonic() - mark
         if step % config.score_every_steps == 0 or last:
             _score(learner, progress)
-        if last or step % config.log_every_steps == 0 or step % config.checkpoint_every_steps == 0:
-            due = step % config.checkpoint_every_steps == 0 or last
-            context.report(_numbers(progress, batch_size, config.steps), _writer(learner, progress) if due else None)
+        at = (config.log_every_steps, config.score_every_steps, config.checkpoint_every_steps)
+        if last or any(step % every == 0 for every in at):
+            late = time.monotonic() - saved > config.checkpoint_every_seconds
+            due = last or late or step % config.checkpoint_every_steps == 0
+            context.report(_numbers(progress, batch_size, config.steps), _writer(learner, progress), due=due)
+            saved = time.monotonic() if due else saved
         mark = time.monotonic()
     if context.rank == 0:
         _write_output(learner, progress, output)
@@ -124,7 +127,7 @@ def seed_device(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _resume(learner: Learner, config: LoopConfig, context: TrainContext) -> Progress:
+def _resume(learner: Learner, config: LoopConfig, batch_size: int, context: TrainContext) -> Progress:
     folder = context.resume()
     if folder is None:
         return Progress()
@@ -134,7 +137,7 @@ def _resume(learner: Learner, config: LoopConfig, context: TrainContext) -> Prog
     progress.curves = [(int(step), str(name), float(value)) for step, name, value in progress.curves]
     progress.loss_sums = {name: value.to(context.device) for name, value in progress.loss_sums.items()}
     # Whoever listens may have died before it heard of this step.
-    context.report({"step": progress.step, "steps": config.steps, "resumed": 1.0})
+    context.report({**_numbers(progress, batch_size, config.steps), "resumed": 1.0})
     return progress
 
 
@@ -159,8 +162,11 @@ def _score(learner: Learner, progress: Progress) -> None:
 
 
 def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float]:
-    """The newest value of every curve."""
+    """The newest value of every curve, and the step at which ``selection`` was scored."""
     newest = {name: value for _, name, value in progress.curves}
+    scored = [step for step, name, _ in progress.curves if name == "selection"]
+    if scored:
+        newest["selection_step"] = scored[-1]
     rate = progress.step * batch_size / progress.seconds if progress.seconds else 0.0
     return {**newest, "step": progress.step, "steps": steps, "images_per_second": rate}
 

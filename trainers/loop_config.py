@@ -16,3 +16,5 @@ class LoopConfig(Config):
     """Losses on the curves are means over this many steps."""
     checkpoint_every_steps: int = runtime_field(100, ge=1)
     """Distance of checkpoints: the most that a kill costs."""
+    checkpoint_every_seconds: float = runtime_field(300.0, gt=0)
+    """A checkpoint also follows the first logged step after so long."""

@@ -1,10 +1,11 @@
 """The command line: ``nightshift VERB …``. One file per group of verbs; heavy imports happen inside the verbs."""
 
+import errno
 import sys
 
 import typer
 
-from orchestrator.cli import data, leaderboard, run, show, sweep
+from orchestrator.cli import data, leaderboard, run, show, storage, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -17,9 +18,12 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
+app.command("resume")(sweep.resume)
 app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("doctor")(storage.doctor)
+app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")
 
 
@@ -29,6 +33,10 @@ def main() -> None:
         app()
     except UserError as error:
         fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fail(f"no space is left ({error}); free some and give the same command again: it continues")
     except ValueError as error:
         # The leaderboard's own errors; its module is imported only where a leaderboard is read.
         if not type(error).__module__.startswith("results."):

@@ -1,7 +1,7 @@
 """Options that several verbs share, and what they add up to."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,17 +27,49 @@ SeedScope = Annotated[
 Workers = Annotated[int, typer.Option(help="Ray Train workers that walk a trial together; 0: no group.")]
 Gpus = Annotated[float | None, typer.Option(help="GPUs of each worker. [default: 1 where there are any]")]
 Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of each worker.")]
+Init = Annotated[
+    str | None,
+    typer.Option(metavar="[STAGE=]artifact:KEY|PATH", help="Start a training stage from these weights."),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 
-def configure(
-    name: str, *, preset: str | None, assignments: list[str] | None, config_file: Path | None
-) -> "tuple[Experiment, dict[str, Path]]":
-    """The experiment with every change from the command line, and the data roots among them; --set wins."""
-    from orchestrator.experiments import build
-    from orchestrator.overrides import assign, parse_assignments, read_config_file, split_roots
+def values(
+    experiment: "Experiment",
+    assignments: list[str] | None,
+    config_file: Path | None,
+    init: str | None,
+    storage: Path,
+) -> dict[str, Any]:
+    """``stage.field`` or ``data.NAME.root`` → value, from --config, --init and --set; --set wins.
 
-    values = read_config_file(config_file) if config_file else {}
-    values |= parse_assignments(assignments or [])
-    fields, roots = split_roots(values)
-    return assign(build(name, preset), fields), roots
+    Data roots become absolute, so that ``resume`` finds them from anywhere.
+    """
+    from orchestrator.overrides import initial_weights, parse_assignments, read_config_file
+
+    found = read_config_file(config_file) if config_file else {}
+    found |= initial_weights(experiment, init, storage) if init else {}
+    found |= parse_assignments(assignments or [])
+    for name, value in found.items():
+        if name.startswith("data.") and name.endswith(".root") and isinstance(value, str):
+            found[name] = str(Path(value).expanduser().resolve())
+    return found
+
+
+def configure(
+    name: str,
+    *,
+    preset: str | None,
+    assignments: list[str] | None,
+    config_file: Path | None,
+    init: str | None = None,
+    storage: Path | None = None,
+) -> "tuple[Experiment, dict[str, Path]]":
+    """The experiment with every change from the command line, and the data roots among them."""
+    from orchestrator.experiments import build
+    from orchestrator.overrides import assign, split_roots
+    from orchestrator.preflight import default_storage
+
+    experiment = build(name, preset)
+    fields, roots = split_roots(values(experiment, assignments, config_file, init, storage or default_storage()))
+    return assign(experiment, fields), roots

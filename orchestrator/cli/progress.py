@@ -74,9 +74,10 @@ class Progress:
         self._ended_here += 1
         hits = sum(1 for stage in outcome.stages if stage["hit"])
         parts = [f"{self._done}/{self._total}", outcome.status, label(trial.varied, trial.seeds.trial)]
-        parts += [f"{name} {100 * value:.1f}" for name, value in outcome.objectives.items() if value is not None]
+        scores = {name: value for name, value in outcome.objectives.items() if value is not None and name != "seconds"}
+        parts += [f"{name} {100 * value:.1f}" for name, value in scores.items()]
         if outcome.message:
-            parts.append(f"{outcome.failure_class}: {outcome.message}")
+            parts.append(f"{outcome.failure_class}: {outcome.message}" if outcome.failure_class else outcome.message)
         elif outcome.stages:
             parts.append(
                 "every stage is a hit" if outcome.all_hits else f"{hits} of {len(outcome.stages)} stages were hits"
@@ -94,6 +95,8 @@ class Progress:
         step, steps = event.metrics.get("step"), event.metrics.get("steps")
         if step is None or steps is None:
             return
+        if "resumed" in event.metrics:
+            self._line(trial_id, f"{event.stage}: continues at step {step:.0f} of {steps:.0f}")
         now = time.monotonic()
         if running.stage != event.stage or running.first_step is None:
             running.stage, running.started, running.first_step = event.stage, now, int(step)

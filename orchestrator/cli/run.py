@@ -16,6 +16,7 @@ def run(
     arms: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name on the leaderboard. [default: run-EXPERIMENT]")] = None,
+    init: options.Init = None,
     storage: options.Storage = None,
     preset: options.Preset = None,
     data_root: options.DataRoot = None,
@@ -39,7 +40,9 @@ def run(
     from orchestrator.preflight import Request, check_methods, default_storage, find_arms, place
     from orchestrator.trial import Trial
 
-    graph, roots = options.configure(experiment, preset=preset, assignments=assignments, config_file=config_file)
+    graph, roots = options.configure(
+        experiment, preset=preset, assignments=assignments, config_file=config_file, init=init, storage=storage
+    )
     request = Request(
         storage=storage or default_storage(),
         data_root=data_root,

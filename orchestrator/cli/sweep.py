@@ -1,10 +1,19 @@
-"""``nightshift sweep``: a search over one arm."""
+"""``nightshift sweep`` and ``nightshift resume``: a search over one arm."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from orchestrator.cli import options
+
+if TYPE_CHECKING:
+    from orchestrator.start import Retry, SweepRequest
+
+Hours = Annotated[float | None, typer.Option(min=0, help="Hand out no further trial after so long.")]
+RetryStatus = Annotated[
+    Literal["failed", "diverged"] | None, typer.Option("--retry", help="Run trials that ended so again.")
+]
 
 
 def sweep(
@@ -14,7 +23,19 @@ def sweep(
     trials: Annotated[int, typer.Option(min=1, help="Configurations.")] = 10,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each configuration, from --seed on.")] = 1,
     sampler: Annotated[Literal["tpe", "random", "grid"], typer.Option(help="How configurations are chosen.")] = "tpe",
+    scheduler: Annotated[
+        Literal["none", "asha", "median"], typer.Option(help="Early stopping; judges the first seed.")
+    ] = "none",
+    grace_steps: Annotated[int | None, typer.Option(min=1, help="First step that may stop a trial.")] = None,
+    reduction_factor: Annotated[float, typer.Option(min=1.5, help="ASHA keeps about one in so many.")] = 3.0,
+    cost: Annotated[
+        Literal["seconds"] | None, typer.Option(help="Second objective, to be small; then nothing is pruned.")
+    ] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Sweep whose results the sampler hears first.")] = None,
+    hours: Hours = None,
     name: Annotated[str | None, typer.Option(help="The same name continues. [default: EXPERIMENT-SPACE]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; no run.")] = False,
+    init: options.Init = None,
     storage: options.Storage = None,
     preset: options.Preset = None,
     data_root: options.DataRoot = None,
@@ -30,46 +51,110 @@ def sweep(
 
     Example: `nightshift sweep demo --trials 6`
     """
-    from orchestrator.cli.progress import Progress
-    from orchestrator.cli.tables import print_overview
-    from orchestrator.graph import Seeds
-    from orchestrator.ledger import Ledger
-    from orchestrator.preflight import Request, check_methods, default_storage, place, search_space, the_arm
-    from orchestrator.search import Search, Sweep, specification
-    from orchestrator.searcher import Watcher
-    from orchestrator.sweep import refuse_workers, run_sweep
-    from orchestrator.trial import Trial
+    from orchestrator.experiments import build
+    from orchestrator.preflight import default_storage
+    from orchestrator.start import SweepRequest
+    from orchestrator.sweep import refuse_workers
 
-    graph, roots = options.configure(experiment, preset=preset, assignments=assignments, config_file=config_file)
-    chosen = the_arm(graph, arm)
     refuse_workers(workers)
-    request = Request(
-        storage=storage or default_storage(),
-        data_root=data_root,
-        roots=roots,
+    where = storage or default_storage()
+    graph = build(experiment, preset)
+    request = SweepRequest(
+        experiment=experiment,
+        arm=arm,
+        space=space,
+        preset=preset,
+        values=options.values(graph, assignments, config_file, init, where),
+        data_root=data_root.resolve() if data_root else None,
+        trials=trials,
+        seeds=seeds,
+        seed=seed,
+        seed_scope=seed_scope or "last",
+        sampler=sampler,
+        scheduler=scheduler,
+        grace_steps=grace_steps,
+        reduction_factor=reduction_factor,
+        cost=cost,
+        warm_start=warm_start,
+        hours=hours,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker or 1,
+        name=name or f"{experiment}-{space or next(iter(graph.searches))}",
     )
-    distributions = search_space(graph, space)
-    here = place(graph, [chosen], request)
-    what = Sweep(
-        experiment=graph,
-        arm=chosen,
-        space=distributions,
-        trials=trials,
-        num_seeds=seeds,
-        seeds=Seeds(seed, seed, seed_scope or "last"),
-        sampler=sampler,
-        place=here,
-    )
-    check_methods(Trial.of(graph, chosen, {}, what.seeds, here))
-    ledger = Ledger(here.storage, name or f"{experiment}-{space or next(iter(graph.searches))}")
-    ledger.open(specification(what))
-    search = Search(what, ledger)
-    with Progress(search.total, done=len(search.known), verbose=False) as progress:
-        if search.known:
-            progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
-        run_sweep(search, Watcher(progress.event, progress.ended))
-    print_overview(here.storage, ledger.name)
+    if dry_run:
+        _dry_run(request, where)
+    else:
+        _start(request, where)
+
+
+def resume(
+    name: Annotated[str, typer.Argument(help="Name of a sweep in the storage.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="More configurations.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="More seeds.")] = None,
+    hours: Hours = None,
+    retry: RetryStatus = None,
+    trial: Annotated[str | None, typer.Option(help="With --retry: only this one.")] = None,
+    storage: options.Storage = None,
+) -> None:
+    """Continue a sweep as it was last asked for, or extend it.
+
+    Example: `nightshift resume demo-loss_alpha --trials 12 --retry failed`
+    """
+    from orchestrator.preflight import default_storage
+    from orchestrator.start import Retry, extended, load_request
+
+    where = storage or default_storage()
+    request = extended(load_request(where.resolve(), name), trials=trials, seeds=seeds, hours=hours)
+    _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
+
+
+def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None) -> None:
+    """Prepare, run, and print the leaderboard."""
+    from orchestrator.cli.progress import Progress
+    from orchestrator.cli.tables import print_overview
+    from orchestrator.search import Search
+    from orchestrator.searcher import Watcher
+    from orchestrator.start import opened, prepare, run
+    from orchestrator.sweep import Interrupted
+
+    what = prepare(request, storage, retry)
+    with opened(request, what) as ledger:
+        search = Search(what, ledger)
+        with Progress(search.total, done=len(search.known), verbose=False) as progress:
+            if search.known:
+                progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
+            if request.cost:
+                progress.note(f"two objectives, {what.experiment.objective} and {request.cost}: nothing is pruned")
+            try:
+                run(request, search, Watcher(progress.event, progress.ended))
+            except Interrupted as interruption:
+                progress.note(str(interruption))
+                raise typer.Exit(143) from interruption
+            for message in search.invalid:
+                progress.note(f"invalid configuration, not run: {message}")
+            if search.is_out_of_time:
+                progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
+    if search.outcomes:
+        print_overview(what.place.storage, ledger.name)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
         raise typer.Exit(1)
+
+
+def _dry_run(request: "SweepRequest", storage: Path) -> None:
+    """Five sampled configurations, how many trials fit at once, and the estimated hours; nothing is written."""
+    from orchestrator.dry_run import sampled_configurations, trial_seconds
+    from orchestrator.preflight import num_cpus, num_gpus
+    from orchestrator.start import prepare
+
+    what = prepare(request, storage)
+    for params in sampled_configurations(what, 5):
+        typer.echo("  ".join(f"{name}={value}" for name, value in params.items()))
+    on_gpu = what.place.device_type == "cuda"
+    fit = num_gpus() if on_gpu else num_cpus() // what.place.threads
+    total = request.trials * request.seeds
+    typer.echo(f"{total} trials, {fit} at a time on this machine ({what.place.threads} core(s) each)")
+    seconds, unknown = trial_seconds(what)
+    if unknown:
+        typer.echo(f"cost unknown: nothing like {', '.join(unknown)} has been made in this storage yet")
+    else:
+        typer.echo(f"about {seconds:.0f} s a trial: {total * seconds / fit / 3600:.2f} hours")

@@ -1,0 +1,178 @@
+"""Check a storage, mend what can be made again, and drop what nobody refers to.
+
+What is derived (leaderboard files, fingerprints, caches) is rebuilt; what is not (ledger records, checkpoints) is only
+named: nothing that a person might still want is ever deleted by a check.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.artifacts import Store
+from orchestrator.files import read_json, require_writable
+from orchestrator.leases import read_lease, remove_if_dead
+from results.store import NewerSchemaError, read_curves, read_scores
+from trainers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    path: Path
+    problem: str
+    remedy: str
+    """What ``--repair`` does, or what a person can do."""
+    repair: Callable[[], None] | None = None
+    """``None`` where only a person can decide."""
+
+
+def examine(storage: Path) -> Iterator[Finding]:
+    """Everything that is wrong with a storage; reads every byte of every artifact.
+
+    Raises:
+        UserError: the storage does not exist, or cannot be written to.
+    """
+    if not storage.is_dir():
+        raise UserError(f"the storage {storage} does not exist")
+    require_writable(storage)
+    yield from _artifacts(storage)
+    yield from _partial(storage)
+    yield from _ledgers(storage)
+    yield from _leaderboard(storage)
+
+
+def _artifacts(storage: Path) -> Iterator[Finding]:
+    store = Store(storage)
+    for path in sorted((storage / "artifacts").glob("*/*")):
+        try:
+            artifact = store.find(path.parent.name, path.name)
+        except UserError as error:
+            yield Finding(path, str(error), "moved to quarantine; a run makes it again", _to_quarantine(storage, path))
+            continue
+        if artifact is None:
+            yield Finding(path, "has no manifest", "moved to quarantine", _to_quarantine(storage, path))
+        elif damage := store.damage(artifact):
+            yield Finding(path, damage, "moved to quarantine; a run makes it again", _to_quarantine(storage, path))
+
+
+def _to_quarantine(storage: Path, path: Path) -> Callable[[], None]:
+    return lambda: quarantine(storage, path)
+
+
+def quarantine(storage: Path, path: Path) -> None:
+    """Move ``path`` to ``quarantine/`` under a name that says where it was."""
+    grave = storage / "quarantine" / f"{'-'.join(path.relative_to(storage).parts)}-{time.time_ns()}"
+    grave.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(grave)
+
+
+def _partial(storage: Path) -> Iterator[Finding]:
+    for lease in sorted(storage.glob("partial/*/lease")) + sorted(storage.glob("sweeps/*/driver")):
+        record = read_lease(lease)
+        if record is not None and remove_if_dead(lease):
+            yield Finding(lease, f"lease of process {record['pid']}, which is gone", "removed", lambda: None)
+
+
+def _ledgers(storage: Path) -> Iterator[Finding]:
+    for sweep in sorted((storage / "sweeps").glob("*")):
+        for path in [*sweep.glob("*.json"), *sorted(sweep.glob("*/*.json"))]:
+            if path.parent.name == "tune" or path.name.startswith("."):
+                continue
+            try:
+                read_json(path, "the record")
+            except UserError as error:
+                yield Finding(path, str(error), _loss(path), _to_quarantine(storage, path))
+        for leftover in sweep.rglob(".*.aside"):
+            yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+
+
+def _loss(path: Path) -> str:
+    """What is lost with a record, and what is not."""
+    lost = {
+        "asked": "moved to quarantine; the configuration is asked for again if it is suggested again",
+        "attempts": "moved to quarantine; the trial runs again, its finished stages are hits",
+        "outcomes": "moved to quarantine; the trial is collected again from its artifacts",
+        "rungs": "moved to quarantine; the configuration is judged again",
+    }
+    return lost.get(path.parent.name, "moved to quarantine; start the sweep again with its command")
+
+
+def _leaderboard(storage: Path) -> Iterator[Finding]:
+    for read in (read_scores, read_curves):
+        if not (storage / "leaderboard").is_dir():
+            return
+        try:
+            _, broken = read(storage)
+        except NewerSchemaError as error:
+            yield Finding(storage / "leaderboard", str(error), "use a newer version of this program")
+            continue
+        for file in broken:
+            remedy = "moved to quarantine; the sweep's next start writes the rows again from its ledger"
+            yield Finding(file.path, file.reason, remedy, _to_quarantine(storage, file.path))
+    for leftover in sorted((storage / "leaderboard" / "staging").glob("*")):
+        if time.time() - leftover.stat().st_mtime > 3600:
+            yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something that no kept row refers to."""
+
+    path: Path
+    size_bytes: int
+    why: str
+
+
+def garbage(storage: Path) -> list[Garbage]:
+    """Artifacts that no row of the leaderboard refers to and no stage in progress reads, dead partial stages, graves.
+
+    A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
+    """
+    store = Store(storage)
+    kept, broken = referred_keys(storage)
+    if broken:
+        raise UserError(
+            f"{broken[0]} cannot be read, so what it refers to is unknown; run `nightshift doctor --repair`"
+        )
+    if running := next(storage.glob("sweeps/*/driver"), None):
+        raise UserError(f"the sweep {running.parent.name} is running in this storage; wait for it to end")
+    found = []
+    for method in sorted((storage / "artifacts").glob("*")):
+        for artifact in store.manifests(method.name):
+            if artifact.manifest["key"] not in kept:
+                found.append(Garbage(artifact.folder, _size(artifact.folder), "no row refers to it"))
+    for partial in sorted((storage / "partial").glob("*")):
+        if read_lease(partial / "lease") is None:
+            found.append(Garbage(partial, _size(partial), "a stage that nobody works on (its checkpoint is lost)"))
+    for grave in sorted((storage / "quarantine").glob("*")):
+        found.append(Garbage(grave, _size(grave), "was found damaged"))
+    return found
+
+
+def referred_keys(storage: Path) -> tuple[set[str], list[Path]]:
+    """Keys in the ``stages`` of all rows, with the keys of their inputs upwards; and files that could not be read."""
+    if not (storage / "leaderboard").is_dir():
+        return set(), []
+    table, broken = read_scores(storage)
+    keys = {stage["key"] for stages in table.column("stages").to_pylist() for stage in stages or ()}
+    return keys, [file.path for file in broken]
+
+
+def remove(found: list[Garbage]) -> int:
+    """Remove garbage, each by a rename first so that nothing half-removed looks whole; the bytes freed."""
+    freed = 0
+    for one in found:
+        aside = one.path.with_name(f".removed-{one.path.name}")
+        with contextlib.suppress(FileNotFoundError):
+            one.path.rename(aside)
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+            freed += one.size_bytes
+    return freed
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else 0

@@ -1,0 +1,179 @@
+"""From what a person asked for to a sweep that runs; what was asked is kept beside the ledger, for ``resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.experiments import build
+from orchestrator.files import read_json, replace_json
+from orchestrator.graph import Seeds, SeedScope
+from orchestrator.leases import Lease, read_lease, remove_if_dead
+from orchestrator.ledger import Ledger
+from orchestrator.overrides import assign, one_line, split_roots
+from orchestrator.preflight import (
+    Request,
+    check_methods,
+    check_space,
+    place,
+    search_space,
+    the_arm,
+)
+from orchestrator.samplers import SamplerName
+from orchestrator.schedulers import Pruner, SchedulerName, asha, median, rungs
+from orchestrator.search import Search, Sweep, identity
+from orchestrator.trial import Trial
+from trainers.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from orchestrator.searcher import Watcher
+
+
+class SweepRequest(BaseModel):
+    """Everything that makes a sweep, in plain values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str
+    arm: str | None = None
+    space: str | None = None
+    preset: str | None = None
+    values: dict[str, Any] = {}
+    """``stage.field`` or ``data.NAME.root`` → value."""
+    data_root: Path | None = None
+    trials: int = 10
+    seeds: int = 1
+    seed: int = 0
+    seed_scope: SeedScope = "last"
+    sampler: SamplerName = "tpe"
+    scheduler: SchedulerName = "none"
+    grace_steps: int | None = None
+    reduction_factor: float = 3.0
+    cost: Literal["seconds"] | None = None
+    warm_start: str | None = None
+    hours: float | None = None
+    gpus_per_worker: float | None = None
+    cpus_per_worker: int = 1
+    name: str
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Which ended trials run again."""
+
+    statuses: frozenset[str] = frozenset()
+    trial: str | None = None
+
+
+def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) -> Sweep:
+    """Check everything that can be checked before a sweep starts.
+
+    Raises:
+        UserError: with the first thing that is wrong.
+    """
+    fields, roots = split_roots(request.values)
+    experiment = assign(build(request.experiment, request.preset), fields)
+    arm = the_arm(experiment, request.arm)
+    space = search_space(experiment, request.space)
+    check_space(experiment, space)
+    here = place(
+        experiment,
+        [arm],
+        Request(
+            storage=storage,
+            data_root=request.data_root,
+            roots=roots,
+            gpus_per_worker=request.gpus_per_worker,
+            cpus_per_worker=request.cpus_per_worker,
+        ),
+    )
+    if request.cost and request.scheduler != "none":
+        raise UserError(f"--cost {request.cost} makes two objectives, which cannot be pruned; use --scheduler none")
+    retry = retry or Retry()
+    sweep = Sweep(
+        experiment=experiment,
+        arm=arm,
+        space=space,
+        trials=request.trials,
+        num_seeds=request.seeds,
+        seeds=Seeds(request.seed, request.seed, request.seed_scope),
+        sampler=request.sampler,
+        place=here,
+        cost=request.cost,
+        first_seed_races=request.scheduler != "none",
+        retry=retry.statuses,
+        retry_trial=retry.trial,
+        warm_start=request.warm_start,
+        hours=request.hours,
+    )
+    check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
+    return sweep
+
+
+def pruner(request: SweepRequest, sweep: Sweep, ledger: Ledger) -> Pruner | None:
+    """The scheduler that was asked for, with what the ledger knows of its verdicts."""
+    if request.scheduler == "none":
+        return None
+    loop = sweep.experiment.stages[sweep.arm.train].config.model_dump()["loop"]
+    steps, every = loop["steps"], loop["score_every_steps"]
+    factor = request.reduction_factor if request.scheduler == "asha" else None
+    at = rungs(steps=steps, score_every=every, grace=request.grace_steps or every, reduction_factor=factor)
+    if not at:
+        raise UserError(
+            f"--scheduler {request.scheduler} has no rung: scores come every {every} of {steps} steps; lower "
+            f"{sweep.arm.train}.loop.score_every_steps or --grace-steps"
+        )
+    return Pruner(ledger, asha(request.reduction_factor) if factor else median(), at)
+
+
+@contextmanager
+def opened(request: SweepRequest, sweep: Sweep) -> Iterator[Ledger]:
+    """The ledger of a sweep, for one driver at a time; what was asked is kept in it.
+
+    Raises:
+        UserError: another process runs this sweep, or the name is another sweep's.
+    """
+    ledger = Ledger(sweep.place.storage, request.name)
+    ledger.open(identity(sweep))
+    lease = Lease(ledger.root / "driver")
+    if not lease.try_acquire():
+        holder = read_lease(ledger.root / "driver")
+        if not remove_if_dead(ledger.root / "driver") or not lease.try_acquire():
+            who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+            raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
+    with lease:
+        replace_json(ledger.root / "request.json", request.model_dump(mode="json"))
+        yield ledger
+
+
+def load_request(storage: Path, name: str) -> SweepRequest:
+    """What the sweep ``name`` was last asked for.
+
+    Raises:
+        UserError: there is no such sweep, or its record is damaged.
+    """
+    path = Ledger(storage, name).root / "request.json"
+    if not path.is_file():
+        known = [found.parent.name for found in (storage / "sweeps").glob("*/request.json")]
+        raise UserError(f"no sweep {name!r} in {storage}: {nearest(name, known)}")
+    try:
+        return SweepRequest.model_validate(read_json(path, "the request of the sweep"))
+    except ValidationError as error:
+        raise UserError(f"{path}: {one_line(error, 'request')}") from error
+
+
+def run(request: SweepRequest, search: Search, watcher: Watcher) -> None:
+    """Run what is left to do."""
+    from orchestrator.sweep import run_sweep
+
+    run_sweep(search, watcher, pruner(request, search.sweep, search.ledger))
+
+
+def extended(request: SweepRequest, **changes: Any) -> SweepRequest:
+    """The request with the options that were given anew."""
+    return request.model_copy(update={name: value for name, value in changes.items() if value is not None})
