@@ -98,8 +98,11 @@ class Search:
 
     def _restore(self) -> None:
         """Take over what the ledger knows; the sampler hears it in the order in which it was asked."""
-        outcomes = self.ledger.outcomes()
-        for record in self.ledger.read("asked").values():
+        outcomes, records = self.ledger.outcomes(), self.ledger.read("asked").values()
+        if self._grid is not None:  # A finer grid goes on with the points that the coarser one had not.
+            asked = [record["params"] for record in records]
+            self._grid = asked + [point for point in self._grid if point not in asked]
+        for record in records:
             trials = self._admit(record["params"])
             for trial in trials:
                 if trial.id in outcomes and trial.id not in self._outcomes:
@@ -215,7 +218,7 @@ def _points(distribution: Any, count: int) -> list[float | int]:
         values = [low + fraction * (high - low) for fraction in fractions]
     values = [min(max(value, low), high) for value in values]
     if isinstance(low, int):
-        return sorted({round(value) for value in values})
+        return sorted({low + round((value - low) / distribution.step) * distribution.step for value in values})
     if distribution.step:
         values = [low + round((value - low) / distribution.step) * distribution.step for value in values]
     return sorted(set(values))

@@ -17,7 +17,10 @@ from trainers.checkpoint import newest_checkpoint, write_checkpoint
 WriteCheckpoint = Callable[[Path], None]
 """Writes a checkpoint's files into the empty folder that it is given."""
 
-OnReport = Callable[[Mapping[str, float]], None]
+Metrics = Mapping[str, float | int]
+"""Numbers by name. An int is no float to the checker that runs in the tests, so both are named."""
+
+OnReport = Callable[[Metrics], None]
 
 
 @runtime_checkable
@@ -35,7 +38,7 @@ class TrainContext(Protocol):
         """The folder of the newest whole checkpoint of this stage, if one exists."""
         ...
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None) -> None:
         """Tell the numbers of a step (``metrics["step"]``); a checkpoint is durable before the call returns.
 
         Every rank reports a checkpoint at the same steps; only rank 0 writes it, and only rank 0 is heard.
@@ -75,7 +78,7 @@ class PlainContext:
         """See ``TrainContext``."""
         return newest_checkpoint(self.folder)
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None) -> None:
         """See ``TrainContext``."""
         if checkpoint is not None:
             if self._guard is not None:
@@ -107,7 +110,7 @@ class DistributedContext(PlainContext):
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
 
-    def report(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None) -> None:
         """See ``TrainContext``."""
         if self.rank == 0:
             super().report(metrics, checkpoint)

@@ -158,7 +158,7 @@ def _score(learner: Learner, progress: Progress) -> None:
         progress.best_weights = {name: value.detach().cpu().clone() for name, value in learner.weights().items()}
 
 
-def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float]:
+def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float | int]:
     """The newest value of every curve."""
     newest = {name: value for _, name, value in progress.curves}
     rate = progress.step * batch_size / progress.seconds if progress.seconds else 0.0

@@ -1,6 +1,7 @@
 """The command line: ``nightshift VERB …``. One file per group of verbs; heavy imports happen inside the verbs."""
 
 import sys
+from typing import Any
 
 import typer
 
@@ -22,11 +23,23 @@ app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.add_typer(data.app, name="data")
 
+INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt."""
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that it cannot read; it has no public name of its own."""
+
 
 def main() -> None:
     """Run the command; a user's mistake is one line on standard error and exit code 2."""
+    code = None
     try:
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        message = error.format_message().rstrip(".")
+        if not message:  # Nothing was asked for, and the help has been printed.
+            sys.exit(2)
+        fail(f"{message}; --help says what there is")
     except UserError as error:
         fail(str(error))
     except ValueError as error:
@@ -34,9 +47,9 @@ def main() -> None:
         if not type(error).__module__.startswith("results."):
             raise
         fail(str(error))
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         sys.stderr.write("interrupted; the same command continues where this one stopped\n")
-        sys.exit(130)
+    sys.exit(code)
 
 
 def fail(message: str) -> None:
