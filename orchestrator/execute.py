@@ -101,8 +101,11 @@ class Walk:
         damage = self.store.damage(artifact)
         if damage is None:
             return artifact
-        grave = self.store.quarantine(artifact)
-        self.observe(Event("damaged", one.name, f"{damage}; moved to {grave}, making it again"))
+        try:
+            grave = self.store.quarantine(artifact)
+        except FileNotFoundError:  # Another one saw the damage too, and was faster.
+            return None
+        self.observe(Event("damaged", one.name, f"{damage}; moved to {grave}; made again where needed"))
         return None
 
     def _hit(self, one: Planned, context: TrainContext) -> StageReport:

@@ -18,6 +18,8 @@ from typing import Any
 
 BEAT_SECONDS = 2.0
 TTL_SECONDS = 30.0
+BURIAL_SECONDS = 0.5
+"""How long the removal of a dead lease may take whoever began it."""
 
 
 class LeaseLost(RuntimeError):
@@ -152,8 +154,12 @@ def _bury(path: Path, record: dict[str, Any]) -> None:
     grave = path.with_name(f".{record['token']}.lease-grave")
     try:
         os.link(path, grave)
-    except (FileExistsError, FileNotFoundError):
-        time.sleep(0.2)
+    except FileNotFoundError:
+        return
+    except FileExistsError:
+        time.sleep(BURIAL_SECONDS)
+        if read_lease(path) == record:  # Whoever dug the grave was killed beside it.
+            grave.unlink(missing_ok=True)
         return
     if read_lease(path) == record:
         path.unlink(missing_ok=True)

@@ -14,14 +14,14 @@ from typing import Any
 from orchestrator.files import publish_json, read_json
 from trainers.errors import UserError
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}$")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class Ledger:
     """Records of one sweep."""
 
     def __init__(self, storage: Path, name: str) -> None:
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise UserError(
                 f"{name!r} cannot name a sweep: a letter first, then letters, digits, '_', '.' or '-', 64 at most"
             )

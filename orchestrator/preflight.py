@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.overrides import assign, field_names
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS, DataSplit, open_split
+from trainers.data.datasets import DATASETS, DataSplit, check_sample, open_split
 from trainers.data.fingerprint import fingerprint
 from trainers.errors import UserError, nearest
 from trainers.registry import method
@@ -137,9 +139,12 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
 
 
 def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit) -> str:
-    """The fingerprint of a split, remembered on the storage.
+    """The fingerprint of a split, remembered on the storage; every file is read once before.
 
     The fingerprint itself knows no modification times; they only tell whether the remembered one still holds.
+
+    Raises:
+        UserError: a file is missing, cannot be decoded, or does not fit its image or the label map.
     """
     samples = open_split(roots, split)
     root = roots[split.dataset]
@@ -148,6 +153,9 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
+        with ThreadPoolExecutor(num_cpus()) as pool:
+            for _ in pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples):
+                pass
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])
 

@@ -54,7 +54,7 @@ def _points(distribution: Any, count: int) -> list[float | int]:
         values = [low + fraction * (high - low) for fraction in fractions]
     values = [min(max(value, low), high) for value in values]
     if isinstance(low, int):
-        return sorted({round(value) for value in values})
+        return sorted({low + round((value - low) / distribution.step) * distribution.step for value in values})
     if distribution.step:
         values = [low + round((value - low) / distribution.step) * distribution.step for value in values]
     return sorted(set(values))

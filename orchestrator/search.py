@@ -15,6 +15,7 @@ from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
 from orchestrator.samplers import SamplerName, grid, sampler, tellable
 from orchestrator.trial import Outcome, Place, Trial, with_seed
+from trainers.config import keyed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 
@@ -274,7 +275,7 @@ def base(sweep: Sweep) -> str:
         {
             "preset": experiment.preset,
             "stages": {
-                name: experiment.stages[name].config.model_dump(mode="json")
+                name: keyed(experiment.stages[name].config.resolved(device_type=sweep.place.device_type))
                 for name in experiment.upstream(sweep.arm.stages())
             },
             "data": dict(sweep.place.fingerprints),

@@ -20,7 +20,10 @@ WriteCheckpoint = Callable[[Path], None]
 SAVE_AND_EXIT = 143
 """Code of the ``SystemExit`` that asks for a checkpoint first; any other ends the stage for good. (128 + SIGTERM)"""
 
-OnReport = Callable[[Mapping[str, float]], None]
+Metrics = Mapping[str, float | int]
+"""Numbers by name. An int is no float to the checker that runs in the tests, so both are named."""
+
+OnReport = Callable[[Metrics], None]
 
 
 @runtime_checkable
@@ -38,9 +41,7 @@ class TrainContext(Protocol):
         """The folder of the newest whole checkpoint of this stage, if one exists."""
         ...
 
-    def report(
-        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
-    ) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
         """Tell the numbers of a step (``metrics["step"]``); a checkpoint is durable before the call returns.
 
         A checkpoint that is not ``due`` is written only where the trial is stopped now to go on later.
@@ -81,9 +82,7 @@ class PlainContext:
         """See ``TrainContext``."""
         return newest_checkpoint(self.folder)
 
-    def report(
-        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
-    ) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
         """See ``TrainContext``."""
         if checkpoint is not None and due:
             self._write(metrics, checkpoint)
@@ -95,7 +94,7 @@ class PlainContext:
                 self._write(metrics, checkpoint)
             raise
 
-    def _write(self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint) -> None:
+    def _write(self, metrics: Metrics, checkpoint: WriteCheckpoint) -> None:
         if self._guard is not None:
             self._guard()
         write_checkpoint(self.folder, int(metrics["step"]), checkpoint)
@@ -123,9 +122,7 @@ class DistributedContext(PlainContext):
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
 
-    def report(
-        self, metrics: Mapping[str, float], checkpoint: WriteCheckpoint | None = None, *, due: bool = True
-    ) -> None:
+    def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
         """See ``TrainContext``."""
         if self.rank == 0:
             super().report(metrics, checkpoint, due=due)

@@ -161,7 +161,7 @@ def _score(learner: Learner, progress: Progress) -> None:
         progress.best_weights = {name: value.detach().cpu().clone() for name, value in learner.weights().items()}
 
 
-def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float]:
+def _numbers(progress: Progress, batch_size: int, steps: int) -> dict[str, float | int]:
     """The newest value of every curve, and the step at which ``selection`` was scored."""
     newest = {name: value for _, name, value in progress.curves}
     scored = [step for step, name, _ in progress.curves if name == "selection"]

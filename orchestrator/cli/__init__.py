@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from typing import Any
 
 import typer
 
@@ -26,11 +27,23 @@ app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")
 
+INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt."""
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""What Typer raises for a command line that it cannot read; it has no public name of its own."""
+
 
 def main() -> None:
     """Run the command; a user's mistake is one line on standard error and exit code 2."""
+    code = None
     try:
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        message = error.format_message().rstrip(".")
+        if not message:  # Nothing was asked for, and the help has been printed.
+            sys.exit(2)
+        fail(f"{message}; --help says what there is")
     except UserError as error:
         fail(str(error))
     except OSError as error:
@@ -42,9 +55,9 @@ def main() -> None:
         if not type(error).__module__.startswith("results."):
             raise
         fail(str(error))
-    except KeyboardInterrupt:
+    if code == INTERRUPTED:
         sys.stderr.write("interrupted; the same command continues where this one stopped\n")
-        sys.exit(130)
+    sys.exit(code)
 
 
 def fail(message: str) -> None:

@@ -3,8 +3,9 @@
 import json as json_module
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,7 +33,6 @@ def make(
     Experiments render it themselves, as a stage. Example: `nightshift data make toy_city --output /tmp/toy_city`
     """
     from pydantic import ValidationError
-    from rich.progress import track
 
     from orchestrator.overrides import one_line
     from trainers.data.render_city_config import Config
@@ -52,7 +52,7 @@ def make(
     counts = config.counts()
     frames = write_tree(aside, seed=city_seed, height=height, width=width, counts=counts)
     total = sum(sum(parts.values()) for parts in counts.values())
-    for _ in track(frames, total=total, description="rendering", console=_errors(), transient=True):
+    for _ in _track(frames, total, "rendering"):
         pass
     aside.rename(output)
     typer.echo(f"{total} images in {output}")
@@ -69,8 +69,6 @@ def check(
 
     Example: `nightshift data check camvid --root ../shared/data/camvid`
     """
-    from rich.progress import track
-
     from trainers.data.datasets import check_split, open_listing
 
     problems: list[str] = []
@@ -79,7 +77,7 @@ def check(
         samples = open_listing(root, one, must_exist=split is not None)
         counts[one.split] = len(samples)
         found = check_split(samples, one)
-        for problem in track(found, total=len(samples), description=str(one), console=_errors(), transient=True):
+        for problem in _track(found, len(samples), str(one)):
             problems += [problem] if problem else []
     if not any(counts.values()):
         raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
@@ -139,7 +137,6 @@ def index(
 def _frequencies(split, samples) -> dict[str, float] | None:  # type: ignore[no-untyped-def]
     """Class → share of the scored pixels; ``None`` without labels."""
     import numpy as np
-    from rich.progress import track
 
     from trainers.data.datasets import DATASETS, read_label
     from trainers.data.label_spaces import CLASS_NAMES, lookup_table
@@ -147,7 +144,7 @@ def _frequencies(split, samples) -> dict[str, float] | None:  # type: ignore[no-
     label_map = DATASETS[split.dataset].label_map
     table = lookup_table(label_map)
     counts: Counter[str] = Counter()
-    for sample in track(samples, description=str(split), console=_errors(), transient=True):
+    for sample in _track(samples, len(samples), str(split)):
         if sample.label is not None:
             pixels = np.bincount(table[read_label(sample.label, label_map)].ravel(), minlength=256)
             counts.update(dict(zip(CLASS_NAMES, pixels[: len(CLASS_NAMES)].tolist(), strict=True)))
@@ -172,8 +169,12 @@ def _splits(dataset: str, split: str | None):  # type: ignore[no-untyped-def]
     return [DataSplit(dataset=dataset, split=name) for name in (names if split is None else [split])]
 
 
-def _errors():  # type: ignore[no-untyped-def]
-    """Progress goes to standard error, results to standard output."""
+def _track(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    """A progress bar on standard error, in a terminal only; results go to standard output."""
     from rich.console import Console
+    from rich.progress import track
 
-    return Console(file=sys.stderr)
+    console = Console(file=sys.stderr)
+    return track(
+        items, total=total, description=description, console=console, transient=True, disable=not console.is_terminal
+    )

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -149,28 +148,41 @@ def test_what_was_whole_once_is_not_read_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_walk_reports_a_damaged_artifact_and_makes_it_again(tmp_path, kind):
     first = {report.name: report for report in fakes.walk(tmp_path)}
-    folder = Store(tmp_path).folder("fake", first["train"].key)
+    store = Store(tmp_path)
+    folder = store.folder("fake", first["train"].key)
     whole = (folder / "value.txt").read_text()
     DAMAGE[kind](folder / "value.txt")
+    store.quarantine(store.find("fake_plain", first["val@best"].key))  # So that the training is needed.
     events = []
     again = {report.name: report.hit for report in fakes.walk(tmp_path, observe=events.append)}
-    assert again == {"source": True, "translate": True, "train": False, "val@best": True, "val@final": True}
+    assert again == {"source": True, "translate": True, "train": False, "val@best": False, "val@final": True}
     assert (folder / "value.txt").read_text() == whole
-    told = [event for event in events if event.kind == "damaged"]
-    assert [event.stage for event in told] == ["train"]
-    assert str(folder / "value.txt") in told[0].text
-    (grave,) = (tmp_path / "quarantine").iterdir()
-    assert str(grave) in told[0].text
+    (told,) = [event for event in events if event.kind == "damaged"]
+    assert told.stage == "train"
+    assert str(folder / "value.txt") in told.text
+    (grave,) = (tmp_path / "quarantine").glob("fake-*")
+    assert str(grave) in told.text
     assert (grave / "manifest.json").is_file()
     assert all(report.hit for report in fakes.walk(tmp_path))
 
 
 @pytest.mark.usefixtures("fake_methods")
+def test_a_damaged_artifact_that_nobody_needs_is_moved_away_only(tmp_path):
+    first = {report.name: report for report in fakes.walk(tmp_path)}
+    folder = Store(tmp_path).folder("fake_plain", first["source"].key)
+    (folder / "value.txt").unlink()
+    events = []
+    again = {report.name: report.hit for report in fakes.walk(tmp_path, observe=events.append)}
+    assert again == {"translate": True, "train": True, "val@best": True, "val@final": True}
+    assert [event.stage for event in events if event.kind == "damaged"] == ["source"]
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("fake_methods")
 def test_two_who_find_the_same_damage_both_go_on(tmp_path, monkeypatch):
     """The other one moves the artifact away between our look and our move."""
-    train = next(report for report in fakes.walk(tmp_path) if report.name == "train")
-    folder = Store(tmp_path).folder("fake", train.key)
-    (folder / "value.txt").write_text("x")
+    best = next(report for report in fakes.walk(tmp_path) if report.name == "val@best")
+    (Store(tmp_path).folder("fake_plain", best.key) / "value.txt").write_text("x")
     quarantine = Store.quarantine
 
     def late(store, artifact):
@@ -178,7 +190,7 @@ def test_two_who_find_the_same_damage_both_go_on(tmp_path, monkeypatch):
         return quarantine(store, artifact)
 
     monkeypatch.setattr(Store, "quarantine", late)
-    assert [report.name for report in fakes.walk(tmp_path) if not report.hit] == ["train"]
+    assert [report.name for report in fakes.walk(tmp_path) if not report.hit] == ["val@best"]
 
 
 def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
@@ -186,7 +198,7 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
     artifact = publish(store, fill(store))
     path = artifact.folder / "manifest.json"
     path.write_text(path.read_text()[:40])
-    with pytest.raises(UserError, match="manifest .* is damaged .* move it away") as caught:
+    with pytest.raises(UserError, match=r"manifest .* is damaged .* move it away") as caught:
         Store(tmp_path).find("fake", "k1")
     assert str(path) in str(caught.value)
 
@@ -204,4 +216,3 @@ def test_the_manifest_says_what_the_key_is_the_hash_of(tmp_path):
     for report in fakes.walk(tmp_path):
         (path,) = tmp_path.glob(f"artifacts/*/{report.key}/manifest.json")
         assert digest(json.loads(path.read_text())["content"]) == report.key
-        assert os.listdir(path.parent)

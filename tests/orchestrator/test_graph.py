@@ -76,9 +76,7 @@ def test_a_fingerprint_changes_the_key_and_a_path_or_name_does_not():
 
 
 def test_a_split_that_an_input_provides_asks_for_no_fingerprint():
-    made = replace(
-        study().stages["train"], config=fakes.Config(split="camvid/day_val"), inputs={"camvid": "translate"}
-    )
+    made = replace(study().stages["train"], config=fakes.Config(split="camvid/day_val"), inputs={"camvid": "translate"})
     base = replace(study(), stages={**study().stages, "train": made})
 
     def refuse(split):
@@ -144,7 +142,7 @@ def test_last_holds_earlier_trainings_at_the_seed_of_the_sweep():
 def test_a_cycle_is_named():
     base = study()
     stages = {**base.stages, "source": replace(base.stages["source"], inputs={"data": "train"})}
-    with pytest.raises(ValueError, match="depend on each other: .*train → translate → source → train"):
+    with pytest.raises(ValueError, match=r"depend on each other: .*train → translate → source → train"):
         keys(replace(base, stages=stages))
 
 
@@ -167,7 +165,7 @@ def test_trials_are_named_by_arm_configuration_and_seed(tmp_path):
     field = fakes.trial(tmp_path, varied={"train.loss.alpha": 0.4})
     assert field.config_hash != first.config_hash
     data = fakes.camvid_trial(tmp_path)
-    other_data = fakes.camvid_trial(tmp_path, fingerprints={name: "x" for name in data.place.fingerprints})
+    other_data = fakes.camvid_trial(tmp_path, fingerprints=dict.fromkeys(data.place.fingerprints, "x"))
     assert data.config_hash != other_data.config_hash
 
 

@@ -41,13 +41,13 @@ def test_a_value_may_hold_equals_signs():
 
 @pytest.mark.parametrize("text", ["train.loss.alpha", "=3", ""])
 def test_an_assignment_without_name_or_value_is_refused(text):
-    with pytest.raises(UserError, match="not of the form stage.field=value"):
+    with pytest.raises(UserError, match=r"not of the form stage\.field=value"):
         parse_assignments([text])
 
 
-@pytest.mark.parametrize("text", ["[1, 2", "{a: ", "\"open", "a: b: c"])
+@pytest.mark.parametrize("text", ["[1, 2", "{a: ", '"open', "a: b: c"])
 def test_a_value_that_is_no_yaml_is_named(text):
-    with pytest.raises(UserError, match="train.x: the value .* cannot be read") as caught:
+    with pytest.raises(UserError, match=r"train\.x: the value .* cannot be read") as caught:
         parse_assignments([f"train.x={text}"])
     assert "\n" not in str(caught.value)
 

@@ -16,6 +16,7 @@ from trainers.context import TrainContext
 from trainers.data.images import ImageAndLabel, SplitImages
 from trainers.data.sampling import derive_seed, sample_index
 from trainers.data.transforms import augment, build_augmentation
+from trainers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,13 @@ def _load(
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=on_gpu)  # type: ignore[arg-type]
     # Channels last is what tensor cores want; on a CPU it gains nothing.
     layout = torch.channels_last if on_gpu else torch.preserve_format
-    for images, labels in loader:
-        yield Batch(
-            images.to(context.device, non_blocking=True, memory_format=layout),
-            labels.to(context.device, non_blocking=True),
-        )
+    try:
+        for images, labels in loader:
+            yield Batch(
+                images.to(context.device, non_blocking=True, memory_format=layout),
+                labels.to(context.device, non_blocking=True),
+            )
+    except UserError as error:
+        # A loader process hands on its whole traceback as the message; the last line is the one that it raised.
+        message = str(error).strip().splitlines()[-1]
+        raise UserError(message.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")) from error

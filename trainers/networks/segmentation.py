@@ -3,6 +3,9 @@
 Shape legend: n images, c = 19 classes, h height, w width.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -22,9 +25,13 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, *, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.set_normalization(IMAGENET_MEAN, IMAGENET_STD)
+
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Mean and standard deviation of red, green and blue in [0, 1]; they are saved with the weights."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
@@ -81,7 +88,8 @@ def check_size(name: str, pixels: int) -> None:
 def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
     """The network, randomly initialized from torch's global seed, or with the weights of ``config``.
 
-    Without ``pretrained`` no weights are read: the caller loads a checkpoint.
+    Without ``pretrained`` no weights are read: the caller loads a checkpoint, which holds the normalization too.
+    Named weights bring their own; for all others it is ImageNet's.
     """
     import segmentation_models_pytorch as smp
 
@@ -92,32 +100,24 @@ def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
         )
     except ValueError as error:  # Not every decoder takes every encoder.
         raise UserError(f"{config.architecture} and {config.encoder} do not go together: {error}") from error
-    segmenter = Segmenter(network, **_normalization(config))
+    segmenter = Segmenter(network)
     if pretrained and config.weights != "none":
         _load_weights(segmenter, config)
     return segmenter
-
-
-def _normalization(config: NetworkConfig) -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation that go with the weights; ImageNet's where nothing else is known."""
-    from segmentation_models_pytorch.encoders import encoders
-
-    named = encoders.get(config.encoder, {}).get("pretrained_settings", {}).get(config.weights)
-    if named is None:
-        return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    if named["input_space"] != "RGB" or named["input_range"] != [0, 1]:
-        raise UserError(
-            f"the weights {config.weights!r} of {config.encoder} expect {named['input_space']} images in "
-            f"{named['input_range']}, and this loader gives RGB in [0, 1]; take other weights"
-        )
-    return {"mean": tuple(named["mean"]), "std": tuple(named["std"])}
 
 
 def _load_weights(segmenter: Segmenter, config: NetworkConfig) -> None:
     path = config.weights_file()
     encoder: nn.Module = segmenter.network.encoder  # type: ignore[assignment]
     if path is None:
-        encoder.load_state_dict(_download(config))
+        weights, images = _download(config)
+        if images["input_space"] != "RGB" or images["input_range"] != [0, 1]:
+            raise UserError(
+                f"the weights {config.weights!r} of {config.encoder} expect {images['input_space']} images in "
+                f"{images['input_range']}, and this loader gives RGB in [0, 1]; take other weights"
+            )
+        encoder.load_state_dict(weights)
+        segmenter.set_normalization(images["mean"], images["std"])
         return
     state = load_state(path)
     state = state.get("weights", state)
@@ -136,20 +136,20 @@ def _load_weights(segmenter: Segmenter, config: NetworkConfig) -> None:
     )
 
 
-def _download(config: NetworkConfig) -> dict[str, Tensor]:
-    """The encoder's named weights from the hub or its cache."""
+def _download(config: NetworkConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The encoder's named weights from the hub or its cache, and the images that they expect."""
     import segmentation_models_pytorch as smp
 
     try:
         encoder = smp.encoders.get_encoder(config.encoder, weights=config.weights)
+        images: dict[str, Any] = smp.encoders.get_preprocessing_params(config.encoder, config.weights)
     except (OSError, RuntimeError) as error:  # No network, no cache, no space: hub errors are OSErrors.
         raise UserError(
             f"the weights {config.weights!r} of {config.encoder} could not be downloaded ({type(error).__name__}); "
             f"set network.weights to the path of a file with the encoder's state dict, such as "
             f"{config.encoder}.pth, or to none for a random start"
         ) from error
-    state: dict[str, Tensor] = encoder.state_dict()
-    return state
+    return encoder.state_dict(), images
 
 
 def freeze_batch_norm(network: nn.Module) -> None:

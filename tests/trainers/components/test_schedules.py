@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from tests.references import schedules as reference
@@ -29,7 +31,7 @@ def test_cosine_equals_the_reference():
 def test_every_schedule_starts_at_one_never_rises_and_stays_positive(name: str):
     values = factors(name, 20)
     assert values[0] == 1
-    assert all(later <= earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(values))
     assert min(values) > 0
 
 

@@ -1,0 +1,172 @@
+"""Two ranks over gloo: one spawned group serves every case, then each is compared with one process."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainers.components.losses import combined_loss
+from trainers.context import DistributedContext, PlainContext
+from trainers.data.images import SplitImages
+from trainers.data.loader import AugmentedSamples, Batch, training_batches
+from trainers.data.sampling import derive_seed
+from trainers.networks.optimizers import build_optimizer, set_learning_rate
+from trainers.networks.segmentation import build_segmenter
+from trainers.segmentation import evaluate, supervised
+from trainers.segmentation.evaluate_config import Config as EvaluateConfig
+from trainers.segmentation.supervised_config import Config
+
+SEED = 3
+CASES = ("frozen", "local")
+
+pytestmark = pytest.mark.usefixtures("deterministic")
+
+
+def training(batch_norm: str) -> Config:
+    """Dropout is off: each rank draws its own. Plain SGD: Adam divides by tiny numbers and enlarges rounding."""
+    return Config.model_validate(
+        {
+            "train": ["toy_city/day_train"],
+            "select": "toy_city/day_val",
+            "height": 32,
+            "width": 64,
+            "batch_norm": batch_norm,
+            "precision": "float32",
+            "network": {"dropout": 0.0},
+            "loss": {"alpha": 0.5, "normalise_focal": True, "focal_class_weights": [0.5] * 9 + [2.0] * 10},
+            "optimizer": {"name": "sgd", "learning_rate": 1e-4, "clip_gradient_norm": 20.0},
+            "loop": {"steps": 4, "score_every_steps": 4, "log_every_steps": 1, "checkpoint_every_steps": 2},
+        }
+    )
+
+
+def evaluation() -> EvaluateConfig:
+    return EvaluateConfig.model_validate({"split": "toy_city/day_val", "checkpoint": "final", "batch_size": 2})
+
+
+def worker(rank: int, folder: Path, toy_city: Path) -> None:
+    """One of the two processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    for case in CASES:
+        context = DistributedContext(folder / case / "checkpoints")
+        supervised.run(training(case), {"toy_city": toy_city}, folder / case, SEED, context)
+        context.barrier()
+    context = DistributedContext(folder / "evaluation")
+    inputs = {"toy_city": toy_city, "segmenter": folder / "frozen"}
+    result = evaluate.run(evaluation(), inputs, folder, None, context)
+    (folder / f"evaluation-{rank}.json").write_text(json.dumps(result))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the two ranks left behind."""
+    folder = tmp_path_factory.mktemp("two_workers")
+    for case in CASES:
+        (folder / case).mkdir()
+    torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
+    return folder
+
+
+def curves(folder: Path) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for _, name, value in json.loads((folder / "curves.json").read_text()):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def final(folder: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(folder / "final.pt", weights_only=True)["weights"]
+    return weights
+
+
+def same_losses(a: Mapping[str, list[float]], b: Mapping[str, list[float]]) -> bool:
+    return a.keys() == b.keys() and all(a[name] == pytest.approx(b[name], rel=1e-5) for name in a)
+
+
+def one_process(case: str, toy_city: Path, folder: Path) -> Path:
+    supervised.run(training(case), {"toy_city": toy_city}, folder, SEED, PlainContext(folder / "checkpoints"))
+    return folder
+
+
+def test_without_batch_statistics_two_ranks_equal_one_process(two: Path, toy_city: Path, tmp_path: Path):
+    expected = one_process("frozen", toy_city, tmp_path)
+    assert same_losses(curves(two / "frozen"), curves(expected))
+    torch.testing.assert_close(final(two / "frozen"), final(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_batch_statistics_of_the_whole_batch_would_differ(two: Path, toy_city: Path, tmp_path: Path):
+    """So the next test can fail."""
+    assert not same_losses(curves(two / "local"), curves(one_process("local", toy_city, tmp_path)))
+
+
+def shards(samples: AugmentedSamples, config: Config) -> Iterator[list[Batch]]:
+    """The two ranks' shares of each batch."""
+    streams = []
+    for rank in range(2):
+        context = PlainContext(Path("unused"))
+        context.rank, context.world_size = rank, 2
+        steps = range(1, config.loop.steps + 1)
+        streams.append(training_batches(samples, steps=steps, batch_size=config.batch_size, workers=0, context=context))
+    for parts in zip(*streams, strict=True):
+        yield list(parts)
+
+
+def two_shards_in_one_process(config: Config, toy_city: Path) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
+    """Losses, and the weights with the statistics of the first shard: one set of parameters, two of statistics."""
+    images = SplitImages({"toy_city": toy_city}, config.train[0], height=config.height, width=config.width)
+    samples = AugmentedSamples([images], config.augmentation, batch_size=config.batch_size, seed=SEED)
+    torch.manual_seed(derive_seed(SEED, "initialization"))
+    segmenter = build_segmenter(config.network, pretrained=False).train()
+    optimizer = build_optimizer(segmenter, config.optimizer)
+    parameters = dict(segmenter.named_parameters())
+    statistics = [{name: value.clone() for name, value in segmenter.named_buffers()} for _ in range(2)]
+    losses: dict[str, list[float]] = {}
+    for step, parts in enumerate(shards(samples, config), start=1):
+        set_learning_rate(optimizer, config.optimizer, step, steps=config.loop.steps)
+        logits = [
+            torch.func.functional_call(segmenter, {**parameters, **statistics[rank]}, (part.images,))
+            for rank, part in enumerate(parts)
+        ]
+        labels = torch.cat([part.labels for part in parts])
+        batch_losses = combined_loss(torch.cat(logits), labels, config.loss)
+        optimizer.zero_grad()
+        batch_losses["loss"].backward()
+        nn.utils.clip_grad_norm_(segmenter.parameters(), config.optimizer.clip_gradient_norm or torch.inf)
+        optimizer.step()
+        for name, value in batch_losses.items():
+            losses.setdefault(name, []).append(value.item())
+    return losses, {**{name: value.detach() for name, value in parameters.items()}, **statistics[0]}
+
+
+def test_with_local_statistics_two_ranks_equal_their_shards_in_one_process(two: Path, toy_city: Path):
+    losses, weights = two_shards_in_one_process(training("local"), toy_city)
+    found = curves(two / "local")
+    found.pop("selection")
+    assert same_losses(found, losses)
+    torch.testing.assert_close(final(two / "local"), weights, rtol=1e-5, atol=1e-6)
+
+
+def test_an_evaluation_counts_each_image_once(two: Path, toy_city: Path, tmp_path: Path):
+    """Three images for two ranks; both hold the same sums."""
+    inputs = {"toy_city": toy_city, "segmenter": two / "frozen"}
+    expected = evaluate.run(evaluation(), inputs, tmp_path, None, PlainContext(tmp_path))
+    results: list[dict[str, Any]] = [json.loads((two / f"evaluation-{rank}.json").read_text()) for rank in range(2)]
+    assert results[0] == results[1]
+    assert results[0]["images"] == 3
+    assert results[0]["confusion"] == expected["confusion"]
+    assert results[0]["miou"] == expected["miou"]
+    assert results[0]["infomax"] == pytest.approx(expected["infomax"], abs=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_selection_is_the_score_of_the_weights_that_are_kept(case: str, two: Path, toy_city: Path, tmp_path: Path):
+    inputs = {"toy_city": toy_city, "segmenter": two / case}
+    expected = evaluate.run(evaluation(), inputs, tmp_path, None, PlainContext(tmp_path))
+    assert curves(two / case)["selection"] == [expected["miou"]]

@@ -1,0 +1,106 @@
+import threading
+
+import pytest
+
+from orchestrator.ledger import Ledger, attempt_name
+from trainers.errors import UserError
+
+SPEC = {"experiment": "demo", "seed": 0, "stages": {"train": {"loss": {"alpha": 0.5}}}}
+
+
+@pytest.mark.parametrize("name", ["a", "demo-loss_alpha", "A.b_c-9", "x" * 64])
+def test_a_good_name_names_the_folder(tmp_path, name):
+    assert Ledger(tmp_path, name).root == tmp_path / "sweeps" / name
+
+
+@pytest.mark.parametrize("name", ["", "001", "-x", ".hidden", "a/b", "a b", "a\n", "ä", "x" * 65, "../up"])
+def test_a_bad_name_is_refused_with_the_rule(tmp_path, name):
+    with pytest.raises(UserError, match="cannot name a sweep: a letter first") as caught:
+        Ledger(tmp_path, name)
+    assert repr(name) in str(caught.value)
+
+
+def test_opening_tells_whether_it_is_new(tmp_path):
+    assert Ledger(tmp_path, "one").open(SPEC) is True
+    assert Ledger(tmp_path, "one").open(dict(reversed(SPEC.items()))) is False
+
+
+def test_another_sweep_under_the_same_name_is_refused_in_one_line(tmp_path):
+    Ledger(tmp_path, "one").open(SPEC)
+    with pytest.raises(UserError) as caught:
+        Ledger(tmp_path, "one").open({**SPEC, "experiment": "camvid"})
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in ("the sweep one", "experiment", "'demo'", "'camvid'", "--name"):
+        assert part in text
+    with pytest.raises(UserError, match="sampler was None and is now 'grid'"):
+        Ledger(tmp_path, "one").open({**SPEC, "sampler": "grid"})
+    with pytest.raises(UserError, match="seed was 0 and is now None"):
+        Ledger(tmp_path, "one").open({name: value for name, value in SPEC.items() if name != "seed"})
+    assert Ledger(tmp_path, "one").open(SPEC) is False
+
+
+def test_a_record_is_written_once_and_read_back_in_order(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    assert ledger.read("asked") == {}
+    assert ledger.write("asked", "c0001", {"params": {"a": 1}})
+    assert ledger.write("asked", "c0000", {"params": {"a": 0}})
+    assert not ledger.write("asked", "c0000", {"params": {"a": 9}})
+    assert list(ledger.read("asked").items()) == [("c0000", {"params": {"a": 0}}), ("c0001", {"params": {"a": 1}})]
+
+
+def test_of_two_writers_at_once_one_wins(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    barrier = threading.Barrier(8)
+    won = []
+
+    def write(number):
+        barrier.wait()
+        if ledger.write("asked", "c0000", {"by": number}):
+            won.append(number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ledger.read("asked")["c0000"]["by"]] == won
+    assert [path.name for path in (ledger.root / "asked").iterdir()] == ["c0000.json"]
+
+
+def test_attempts_are_counted_from_zero_for_each_trial(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    assert [ledger.begin("t0", {"seed": 0}) for _ in range(3)] == [0, 1, 2]
+    assert ledger.begin("t1", {"seed": 0}) == 0
+    assert sorted(ledger.read("attempts")) == ["t0.000", "t0.001", "t0.002", "t1.000"]
+
+
+def test_the_last_attempt_that_ended_is_the_outcome(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    for attempt, status in ((0, "failed"), (2, "finished")):
+        ledger.write("outcomes", attempt_name("t0", attempt), {"status": status})
+    ledger.begin("t0", {})
+    assert ledger.outcomes() == {"t0": (2, {"status": "finished"})}
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    ledger.write("outcomes", "t0.000", {"status": "finished"})
+    path = ledger.root / "outcomes" / "t0.000.json"
+    path.write_text('{"status": "fin')
+    with pytest.raises(UserError, match=r"record outcomes of the sweep one .* is damaged .* move it away") as caught:
+        ledger.outcomes()
+    assert str(path) in str(caught.value)
+
+
+def test_leftovers_of_a_killed_writer_are_no_records(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    ledger.write("asked", "c0000", {})
+    (ledger.root / "asked" / ".0123.aside").write_text('{"par')
+    assert list(ledger.read("asked")) == ["c0000"]
+
+
+def test_the_trace_of_a_bug_is_kept_in_a_file(tmp_path):
+    path = Ledger(tmp_path, "one").write_failure("t0", 1, "Traceback …")
+    assert path == tmp_path / "sweeps" / "one" / "failures" / "t0.001.txt"
+    assert path.read_text() == "Traceback …"

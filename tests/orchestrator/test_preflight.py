@@ -1,0 +1,206 @@
+import os
+from dataclasses import replace
+
+import pytest
+
+from orchestrator import preflight
+from orchestrator.experiments.camvid import camvid
+from orchestrator.experiments.demo import toy_city
+from orchestrator.preflight import Request, check_workers, data_roots, device_type, find_arms, place, the_arm
+from tests.orchestrator.fakes import study
+from trainers.data.datasets import DataSplit
+from trainers.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def two_cores_and_no_gpu(monkeypatch):
+    monkeypatch.setattr(preflight, "num_cpus", lambda: 2)
+    monkeypatch.setattr(preflight, "num_gpus", lambda: 0)
+
+
+def camvid_place(storage, root, **changes):
+    experiment = camvid()
+    request = Request(**{"storage": storage, "roots": {"camvid": root}} | changes)
+    return place(experiment, experiment.arms.values(), request)
+
+
+def refusal(call, *words, **options):
+    with pytest.raises(UserError) as caught:
+        call(*words, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_place_knows_every_split_that_is_read(tmp_path, camvid_root):
+    found = camvid_place(tmp_path / "storage", camvid_root)
+    assert sorted(found.fingerprints) == [
+        f"camvid/{name}" for name in ("day_train", "day_val", "dusk_adapt", "dusk_val")
+    ]
+    assert len(set(found.fingerprints.values())) == 4
+    assert found.roots == {"camvid": camvid_root}
+    assert (found.device_type, found.workers, found.threads) == ("cpu", 0, 2)
+
+
+def test_a_made_data_set_needs_no_root_and_takes_none(tmp_path, camvid_root):
+    experiment = toy_city()
+    arms = experiment.arms.values()
+    assert place(experiment, arms, Request(storage=tmp_path)).fingerprints == {}
+    text = refusal(place, experiment, arms, Request(storage=tmp_path, roots={"toy_city": camvid_root}))
+    for part in ("makes the data set toy_city itself", "stage city", "drop data.toy_city.root"):
+        assert part in text
+
+
+def test_a_copy_elsewhere_has_the_same_fingerprints(tmp_path, camvid_root):
+    first = camvid_place(tmp_path / "a", camvid_root)
+    moved = camvid_root.rename(tmp_path / "moved")
+    assert camvid_place(tmp_path / "b", moved).fingerprints == first.fingerprints
+
+
+def test_fingerprints_are_remembered_and_made_anew_when_a_file_changes(tmp_path, camvid_root, monkeypatch):
+    first = camvid_place(tmp_path / "storage", camvid_root)
+    read = []
+    fingerprint = preflight.fingerprint
+
+    def reading(root, files, **options):
+        read.append(len(list(files)))
+        return fingerprint(root, files, **options)
+
+    monkeypatch.setattr(preflight, "fingerprint", reading)
+    assert camvid_place(tmp_path / "storage", camvid_root).fingerprints == first.fingerprints
+    assert read == []
+
+    label = camvid_root / "labels" / "day_val_0.png"
+    content = bytearray(label.read_bytes())
+    label.write_bytes((camvid_root / "labels" / "day_val_1.png").read_bytes())
+    os.utime(label, ns=(1, 1))
+    changed = camvid_place(tmp_path / "storage", camvid_root)
+    differ = {name for name in first.fingerprints if first.fingerprints[name] != changed.fingerprints[name]}
+    assert differ == {"camvid/day_val"}
+    assert read == [4]
+
+    label.write_bytes(content)
+    os.utime(label, ns=(2, 2))
+    assert camvid_place(tmp_path / "storage", camvid_root).fingerprints == first.fingerprints
+
+
+def test_missing_data_is_named_with_the_fix(tmp_path, camvid_root):
+    experiment = camvid()
+    text = refusal(place, experiment, experiment.arms.values(), Request(storage=tmp_path))
+    for part in ("no folder is known for the data set camvid", "--set data.camvid.root=DIR", "--data-root"):
+        assert part in text
+    text = refusal(camvid_place, tmp_path, camvid_root / "absent")
+    for part in (str(camvid_root / "absent"), "does not exist", "day_train.txt"):
+        assert part in text
+    (camvid_root / "day_val.txt").write_text("")
+    assert "has no image of camvid/day_val" in refusal(camvid_place, tmp_path, camvid_root)
+    (camvid_root / "day_val.txt").unlink()
+    assert "day_val.txt is missing" in refusal(camvid_place, tmp_path, camvid_root)
+
+
+def test_a_list_that_leaves_its_root_is_refused(tmp_path, camvid_root):
+    (camvid_root / "day_val.txt").write_text("../../../etc/passwd\n")
+    assert "must stay inside the root" in refusal(camvid_place, tmp_path / "storage", camvid_root)
+
+
+def test_single_roots_win_over_the_folder_of_all(tmp_path, camvid_root):
+    (tmp_path / "all" / "camvid").mkdir(parents=True)
+    (tmp_path / "all" / "cityscapes").mkdir()
+    roots = data_roots(Request(storage=tmp_path, data_root=tmp_path / "all", roots={"camvid": camvid_root}))
+    assert roots == {"camvid": camvid_root, "cityscapes": tmp_path / "all" / "cityscapes"}
+    text = refusal(data_roots, Request(storage=tmp_path, data_root=tmp_path / "absent"))
+    assert f"--data-root {tmp_path / 'absent'} does not exist" in text
+
+
+def test_relative_roots_and_storage_become_absolute(tmp_path, camvid_root, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = camvid_place(type(tmp_path)("storage"), type(tmp_path)("camvid"))
+    assert found.storage == tmp_path / "storage"
+    assert found.roots == {"camvid": camvid_root}
+
+
+def test_a_storage_below_a_file_is_refused(tmp_path, camvid_root):
+    (tmp_path / "file").write_text("")
+    text = refusal(camvid_place, tmp_path / "file" / "storage", camvid_root)
+    assert str(tmp_path / "file" / "storage") in text
+    assert "give --storage a folder that you can write to" in text
+
+
+def test_probing_the_storage_leaves_nothing(tmp_path, camvid_root):
+    experiment = toy_city()
+    place(experiment, experiment.arms.values(), Request(storage=tmp_path / "storage"))
+    assert list((tmp_path / "storage").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "cores"), [(0, None, 2), (1, None, 2), (2, None, 1), (1, 1, 1), (0, 1, 1), (2, 1, 1)]
+)
+def test_cores_are_shared_out_evenly(tmp_path, workers, cpus, cores):
+    assert check_workers(Request(storage=tmp_path, workers=workers, cpus_per_worker=cpus)) == cores
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "said"),
+    [
+        (3, None, ["--workers 3", "3 cores", "has 2", "--workers 2 or fewer"]),
+        (2, 2, ["2 core(s) each", "4 cores", "--workers 1 or fewer"]),
+        (-1, None, ["--workers must be 0", "got -1"]),
+        (0, 3, ["3 cores", "has 2"]),
+    ],
+)
+def test_more_workers_than_cores_are_refused(tmp_path, workers, cpus, said):
+    text = refusal(check_workers, Request(storage=tmp_path, workers=workers, cpus_per_worker=cpus))
+    for part in said:
+        assert part in text
+
+
+def test_the_device_follows_what_there_is_and_what_is_asked_for(tmp_path, monkeypatch):
+    def chosen(**options):
+        return device_type(Request(storage=tmp_path, **options))
+
+    assert chosen() == "cpu"
+    assert chosen(gpus_per_worker=0.0) == "cpu"
+    text = refusal(chosen, gpus_per_worker=1.0)
+    for part in ("--gpus-per-worker 1", "needs 1 GPU(s)", "this machine has 0", "use --gpus-per-worker 0"):
+        assert part in text
+    monkeypatch.setattr(preflight, "num_gpus", lambda: 1)
+    assert chosen() == "cuda"
+    assert chosen(gpus_per_worker=1.0) == "cuda"
+    assert chosen(gpus_per_worker=0.0) == "cpu"
+    assert "needs 2 GPU(s)" in refusal(chosen, gpus_per_worker=1.0, workers=2)
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("GPU-a,GPU-b", 2)])
+def test_only_visible_gpus_count(monkeypatch, visible, count):
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert preflight.num_gpus() == count
+
+
+def test_arms_are_found_by_name():
+    experiment = replace(study(), name="study")
+    assert [arm.name for arm in find_arms(experiment, None)] == ["plain", "twice"]
+    assert [arm.name for arm in find_arms(experiment, "twice,plain")] == ["twice", "plain"]
+    assert "study has no arm 'plane': did you mean 'plain'" in refusal(find_arms, experiment, "plane")
+    assert "give --arm one of plain, twice" in refusal(the_arm, experiment, None)
+    assert the_arm(toy_city(), None).name == "supervised"
+
+
+def test_searches_are_found_by_name():
+    space = preflight.search_space(toy_city(), None)
+    assert list(space) == ["train.loss.alpha"]
+    assert "demo has no search 'loss_alfa': did you mean 'loss_alpha'" in refusal(
+        preflight.search_space, toy_city(), "loss_alfa"
+    )
+
+
+def test_a_space_for_another_method_is_refused():
+    wrong = replace(toy_city(), searches={"loss_alpha": {"city": "loss_alpha"}})
+    assert "is for supervised, and the stage city is toy_city" in refusal(preflight.search_space, wrong, None)
+
+
+def test_a_split_is_fingerprinted_by_the_files_it_names(tmp_path, camvid_root):
+    split = DataSplit.model_validate("camvid/day_val")
+    roots = {"camvid": camvid_root}
+    before = preflight.split_fingerprint(tmp_path / "storage", roots, split)
+    (camvid_root / "images" / "unlisted.jpg").write_text("not in the list")
+    assert preflight.split_fingerprint(tmp_path / "storage", roots, split) == before
