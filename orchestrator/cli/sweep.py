@@ -110,14 +110,16 @@ def resume(
 
 def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None) -> None:
     """Prepare, run, and print the leaderboard."""
+    from orchestrator.start import opened, prepare, run
+
+    what = prepare(request, storage, retry)  # Before Ray and pandas are imported: a mistake is answered at once.
+
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
     from orchestrator.search import Search
     from orchestrator.searcher import Watcher
-    from orchestrator.start import opened, prepare, run
     from orchestrator.sweep import Interrupted
 
-    what = prepare(request, storage, retry)
     with opened(request, what) as ledger:
         search = Search(what, ledger)
         with Progress(search.total, done=len(search.known), verbose=False) as progress:

@@ -171,7 +171,6 @@ def test_more_workers_than_cores_are_refused(refused, monkeypatch):
     refused("sweep", "demo", "--workers", "2", what=("--workers 2", "--workers 0"))
 
 
-@pytest.mark.xfail(strict=True, reason="the weights are looked for when the training starts, not before")
 def test_pretrained_weights_without_network_say_which_path_would_do(refused, monkeypatch, camvid_root):
     import segmentation_models_pytorch as smp
 

@@ -6,7 +6,8 @@ from optuna.trial import TrialState
 from orchestrator.experiments.demo import toy_city
 from orchestrator.graph import Seeds
 from orchestrator.ledger import Ledger
-from orchestrator.search import Search, Sweep, grid, specification
+from orchestrator.samplers import grid
+from orchestrator.search import Search, Sweep, base, identity
 from orchestrator.trial import Outcome
 from tests.orchestrator.fakes import finished, place
 from trainers.errors import UserError
@@ -255,19 +256,17 @@ def test_a_finer_grid_keeps_what_was_run_and_adds_what_is_missing(tmp_path, more
     assert ran == {0.0, 0.5, 1.0} | {index / (more - 1) for index in range(more)}
 
 
-def test_the_specification_knows_neither_the_number_of_trials_nor_of_seeds(tmp_path):
-    small = specification(new_search(tmp_path / "a", trials=2).sweep)
-    large = specification(new_search(tmp_path / "b", trials=9, num_seeds=3).sweep)
-    assert small == large
-    assert specification(new_search(tmp_path / "c", seed=1).sweep) != small
-    assert specification(new_search(tmp_path / "d", sampler="random").sweep) != small
-    assert specification(new_search(tmp_path / "e", space=MIXED).sweep) != small
-
-
-def test_a_specification_reads_back_as_it_was_written(tmp_path):
-    search = new_search(tmp_path, space=MIXED)
-    assert search.ledger.open(specification(search.sweep))
-    assert not search.ledger.open(specification(search.sweep))
+def test_what_may_be_edited_between_starts_is_neither_identity_nor_base(tmp_path):
+    small = new_search(tmp_path / "a", trials=2).sweep
+    for name, options in {
+        "b": {"trials": 9, "num_seeds": 3},
+        "c": {"sampler": "random"},
+        "d": {"space": MIXED},
+    }.items():
+        other = new_search(tmp_path / name, **options).sweep
+        assert identity(other) == identity(small)
+        assert base(other) == base(small)
+    assert base(new_search(tmp_path / "e", seed=1).sweep) != base(small)
 
 
 def test_the_study_of_a_search_maximizes(tmp_path):

@@ -76,6 +76,8 @@ def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     config.content()  # A weights file that does not exist.
     check_size("height", height)
     check_size("width", width)
+    if config.weights != "none":
+        build_segmenter(config, pretrained=True)  # What cannot be downloaded or does not fit, before anything starts.
 
 
 def check_size(name: str, pixels: int) -> None:
