@@ -1,0 +1,93 @@
+"""Processes that are killed while they hold something: trials of a sweep, and the maker of a stage that others want."""
+
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.ledger import Ledger
+from tests.integration.chaos import TINY, command, kill_tree, resumed_steps, scores, start
+
+START_UP_SECONDS = 12.0
+"""A trial's process imports torch first; killing it in there again and again proves nothing."""
+
+
+def trial_processes(driver: int) -> list[psutil.Process]:
+    """Processes of this driver's trials that are older than their start-up."""
+    family = psutil.Process(driver).children(recursive=True)
+    found = []
+    for process in family:
+        try:
+            is_trial = "ray::ImplicitFunc" in " ".join(process.cmdline())
+            if is_trial and time.time() - process.create_time() > START_UP_SECONDS:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_trial_killed_every_ten_seconds_costs_attempts_and_no_trial(tmp_path: Path) -> None:
+    trials, log = 4, tmp_path / "log"
+    words = command(tmp_path / "s", "--trials", str(trials), "--set", "train.loop.steps=600")
+    driver = start(words, log)
+    draw, kills = random.Random(0), 0
+    try:
+        began = last = time.monotonic()
+        while driver.poll() is None and time.monotonic() - began < 500:
+            time.sleep(0.5)
+            if time.monotonic() - last < 10:
+                continue
+            candidates = trial_processes(driver.pid)
+            if candidates:
+                draw.choice(candidates).kill()
+                kills, last = kills + 1, time.monotonic()
+        assert driver.poll() == 0, log.read_text()[-3000:]
+    finally:
+        kill_tree(driver)
+    assert kills >= 2
+    frame = scores(tmp_path / "s")
+    assert (frame["status"] == "finished").all()
+    assert frame["trial"].nunique() == trials
+    attempts = Ledger(tmp_path / "s", "chaos").read("attempts")
+    assert len(attempts) >= trials + 1, "a killed trial is another attempt"
+    assert len(attempts) <= trials + kills
+    assert log.read_text().count("its process died") == len(attempts) - trials
+    assert resumed_steps(log.read_text()), "a killed training goes on from its checkpoint"
+
+
+@pytest.mark.integration
+def test_who_waits_for_a_stage_takes_over_when_its_maker_is_killed(tmp_path: Path) -> None:
+    """Two runs of the same trial on one storage: one works, the other waits, and goes on from the checkpoint."""
+    words = [sys.executable, "-m", "orchestrator", "run", "demo", "--storage", str(tmp_path / "s"), *TINY]
+    words += ["--cpus-per-worker", "1", "--set", "train.loop.steps=400"]
+    first = start([*words, "--name", "first"], tmp_path / "first.log")
+    second: subprocess.Popen[bytes] | None = None
+    try:
+        wait_for(lambda: list((tmp_path / "s" / "partial").glob("*/step-*")), 60)
+        second = start([*words, "--name", "second"], tmp_path / "second.log")
+        wait_for(lambda: f"waiting process {first.pid}" in (tmp_path / "second.log").read_text(), 60)
+        newest = max(int(path.name[5:]) for path in (tmp_path / "s" / "partial").glob("*/step-*"))
+        kill_tree(first)
+        assert second.wait(timeout=200) == 0, (tmp_path / "second.log").read_text()[-3000:]
+    finally:
+        kill_tree(first)
+        if second is not None:
+            kill_tree(second)
+    text = (tmp_path / "second.log").read_text()
+    (resumed,) = resumed_steps(text)
+    assert resumed >= newest
+    assert re.search(r"1/1  finished", text)
+
+
+def wait_for(condition, seconds):  # type: ignore[no-untyped-def]
+    """Poll until ``condition()`` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain"
+        time.sleep(0.05)
