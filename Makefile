@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format bench tables clean
+.PHONY: help install demo test test-slow chaos check format bench tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -29,6 +29,9 @@ check: install ## format, lint, types, layers, fast tests
 test: check ## everything that CI runs: check, then the integration tests on local Ray
 	$(BIN)/pytest -q -m "integration and not slow"
 
+chaos: install ## kill a sweep twenty times, its workers every ten seconds; readers beside killed writers
+	$(BIN)/pytest -q -s -m slow --timeout 3600 tests/integration tests/results
+
 test-slow: install ## the tests that take minutes each
 	$(BIN)/pytest -q -m slow --timeout 3600
 
@@ -38,6 +41,7 @@ format: install ## rewrite the files as ruff likes them
 
 bench: install ## ratios to a baseline in the same run
 	$(BIN)/python -m tests.benchmarks.training_loop
+	$(BIN)/python -m tests.benchmarks.overhead
 
 tables: install ## render the tables of the READMEs from results/published
 	$(BIN)/python -m results.tables
