@@ -1,0 +1,61 @@
+"""What only a GPU can show: mixed precision learns, memory comes back. ``pytest tests/gpu``."""
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.context import PlainContext
+from trainers.data.toy_city import write_tree
+from trainers.segmentation import supervised
+from trainers.segmentation.supervised_config import Config
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("city")
+    for _ in write_tree(root, seed=0, height=64, width=128, counts={"day": {"train": 16, "val": 4}}):
+        pass
+    return root
+
+
+def config(precision: str, steps: int = 20) -> Config:
+    fields = {
+        "train": ["toy_city/day_train"],
+        "select": "toy_city/day_val",
+        "height": 64,
+        "width": 128,
+        "precision": precision,
+        "loop": {"steps": steps, "score_every_steps": steps, "log_every_steps": steps},
+    }
+    return Config.model_validate(fields).resolved(device_type="cuda")
+
+
+def train(city: Path, folder: Path, precision: str) -> dict[str, float]:
+    folder.mkdir(parents=True)
+    seen: list[dict[str, float]] = []
+    context = PlainContext(folder / "run", device="cuda", on_report=lambda metrics: seen.append(dict(metrics)))
+    supervised.run(config(precision), {"toy_city": city}, folder, 0, context)
+    return seen[-1]
+
+
+def test_mixed_precision_learns_as_single_precision_does(city: Path, tmp_path: Path) -> None:
+    assert config("auto").precision == "bfloat16"
+    half, single = (train(city, tmp_path / name, name) for name in ("bfloat16", "float32"))
+    assert half["loss"] == pytest.approx(single["loss"], rel=0.05)
+
+
+def test_memory_is_back_at_its_start_after_ten_trials(city: Path, tmp_path: Path) -> None:
+    used = []
+    for number in range(10):
+        train(city, tmp_path / str(number), "bfloat16")
+        gc.collect()
+        torch.cuda.empty_cache()
+        used.append(torch.cuda.memory_allocated())
+    assert used[-1] <= used[0] + 1_000_000
