@@ -90,6 +90,11 @@ class Search:
         return self._outcomes
 
     @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to hand out; trials that run may still add seeds."""
+        return not self._queue and len(self._params) >= self._configurations()
+
+    @property
     def is_out_of_time(self) -> bool:
         """Whether ``hours`` have passed."""
         return self._deadline is not None and time.monotonic() > self._deadline
@@ -99,7 +104,7 @@ class Search:
         if self.is_out_of_time:
             return None
         while not self._queue:
-            if len(self._params) >= self._configurations():
+            if self.is_done:
                 return None
             self._ask()
         trial = self._queue.popleft()
