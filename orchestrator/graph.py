@@ -40,14 +40,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A split that an arm is scored on; its stages are ``<name>@best`` and ``<name>@final``."""
+    """A split that an arm is scored on; its stages are ``<base>@best`` and ``<base>@final``."""
 
     name: str
+    """What the leaderboard calls the split."""
     role: SplitRole
+    base: str | None = None
+    """Name of its stages without the checkpoint, where it is not ``name``: several arms may score one split."""
 
     def stage(self, checkpoint: str) -> str:
         """The stage that scores ``checkpoint``."""
-        return f"{self.name}@{checkpoint}"
+        return f"{self.base or self.name}@{checkpoint}"
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,15 @@ class Arm:
     """The last training stage."""
     evaluations: tuple[Evaluation, ...]
     source: str
-    """Evaluation whose mIoU is ``source_miou``."""
+    """Base of the evaluation whose mIoU is ``source_miou``."""
     target_unlabeled: str
-    """Evaluation (need not be one of ``evaluations``) whose infomax is ``target_infomax``."""
+    """Base of the evaluation (need not be one of ``evaluations``) whose infomax is ``target_infomax``."""
     target: str
-    """Evaluation whose mIoU is ``target_miou``, an oracle."""
+    """Base of the evaluation whose mIoU is ``target_miou``, an oracle."""
 
     def stages(self) -> list[str]:
         """Every stage that must exist for the arm's rows."""
-        names = [evaluation.name for evaluation in self.evaluations]
+        names = [evaluation.base or evaluation.name for evaluation in self.evaluations]
         extra = [] if self.target_unlabeled in names else [self.target_unlabeled]
         return [f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS]
 
@@ -110,7 +113,7 @@ class Experiment:
 def evaluation_stages(
     train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None
 ) -> dict[str, Stage]:
-    """Evaluation stages of a segmenter: ``{name: "dataset/split"}`` for both checkpoints."""
+    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints."""
     config = method("evaluation").config
     stages = {}
     for name, split in splits.items():

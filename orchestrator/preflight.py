@@ -208,6 +208,8 @@ def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
     """
     from search_spaces import space
 
+    if not experiment.searches:
+        raise UserError(f"{experiment.name} has no search; use `nightshift run {experiment.name}`")
     if name is None:
         name = next(iter(experiment.searches))
     if name not in experiment.searches:

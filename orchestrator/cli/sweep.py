@@ -79,7 +79,7 @@ def sweep(
         hours=hours,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker or 1,
-        name=name or f"{experiment}-{space or next(iter(graph.searches))}",
+        name=name or f"{experiment}-{space or next(iter(graph.searches), None)}",
     )
     if dry_run:
         _dry_run(request, where)

@@ -9,6 +9,7 @@ from trainers.errors import UserError, nearest
 EXPERIMENTS = {
     "demo": "orchestrator.experiments.demo",
     "camvid": "orchestrator.experiments.camvid",
+    "toy_city": "orchestrator.experiments.toy_city",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 
