@@ -68,10 +68,34 @@ def leaderboard_table(experiment: str, rows: pd.DataFrame) -> str:
     return markdown(head, lines) + note
 
 
+def gaps_table(rows: pd.DataFrame) -> str:
+    """Toy City: mIoU (%) of the best checkpoint on every domain's test split, a line for each domain trained on.
+
+    In brackets the share of what training on the tested domain itself reaches.
+    """
+    rows = rows[(rows["experiment"] == "toy_city") & (rows["checkpoint"] == "best") & (rows["split_role"] == "report")]
+    if rows.empty:
+        return NO_RUNS
+    scores = leaderboard.by_config(rows)
+    mean = scores.pivot_table(index="arm", columns="evaluation_set", values="mean", sort=False)
+    spread = scores.pivot_table(index="arm", columns="evaluation_set", values="sd", sort=False)
+    domains = [arm for arm in mean.index if f"{arm}_test" in mean.columns]
+    lines = []
+    for arm in domains:
+        cells = []
+        for domain in domains:
+            value, own = mean.loc[arm, f"{domain}_test"], mean.loc[domain, f"{domain}_test"]
+            share = "" if domain == arm else f" ({100 * value / own:.0f} %)"
+            cells.append(f"{100 * value:.1f} ± {100 * spread.loc[arm, f'{domain}_test']:.1f}{share}")
+        lines.append((arm, *cells, str(scores.loc[scores["arm"] == arm, "n"].max())))
+    return markdown(("trained on", *(f"tested on {domain}" for domain in domains), "seeds"), lines)
+
+
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "columns": columns_table,
     "leaderboard camvid": partial(leaderboard_table, "camvid"),
     "leaderboard demo": partial(leaderboard_table, "demo"),
+    "toy city gaps": gaps_table,
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

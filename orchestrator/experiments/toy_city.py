@@ -1,7 +1,7 @@
 """The gaps of Toy City: train on each domain, look at all of them.
 
-The yardstick of every study on Toy City: what a segmenter loses that was trained on another domain, and what one reaches
-that was trained on the domain itself. Split roles: ``<domain>_val`` selects checkpoints, ``<domain>_test`` is reported;
+The yardstick of every study on Toy City: what a segmenter loses that was trained on another domain, and what one
+reaches that was trained on the domain itself. Split roles: ``<domain>_val`` selects checkpoints, ``<domain>_test`` is reported;
 ``<domain>_held_out`` is for ``confirm``.
 """
 
@@ -21,7 +21,7 @@ TARGETS = {"day": "night", "night": "day", "fog": "day", "game": "day"}
 
 def toy_city() -> Experiment:
     """64×128, 800 steps: about a minute and a half a training on two cores."""
-    stages = {"city": Stage("city", "toy_city", CityConfig(images={domain: IMAGES for domain in DOMAINS}))}
+    stages = {"city": Stage("city", "toy_city", CityConfig(images=dict.fromkeys(DOMAINS, IMAGES)))}
     arms = {}
     for domain in DOMAINS:
         train = f"train_{domain}"
