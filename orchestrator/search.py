@@ -73,10 +73,15 @@ class Search:
         """Trial id → outcome, of all that have ended."""
         return self._outcomes
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to hand out."""
+        return not self._queue and self._asked >= self.total // len(self._seeds())
+
     def next_trial(self) -> tuple[Trial, int] | None:
         """The next trial to run and the number of the attempt, or ``None`` when nothing is left to hand out."""
         while not self._queue:
-            if self._asked >= self.total // len(self._seeds()):
+            if self.is_done:
                 return None
             self._ask()
         trial = self._queue.popleft()

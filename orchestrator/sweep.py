@@ -26,6 +26,8 @@ def run_sweep(search: Search, watcher: Watcher) -> None:
     for trial, outcome, attempt in search.known:
         if trial.id not in recorded:  # Killed between the ledger and the leaderboard.
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
+    if search.is_done:  # Ray need not even start.
+        return
     run_shared_stages(search, watcher)
     _run_on_tune(search, watcher)
 

@@ -36,7 +36,6 @@ def sweep(
     from orchestrator.ledger import Ledger
     from orchestrator.preflight import Request, check_methods, default_storage, place, search_space, the_arm
     from orchestrator.search import Search, Sweep, specification
-    from orchestrator.searcher import Watcher
     from orchestrator.sweep import refuse_workers, run_sweep
     from orchestrator.trial import Trial
 
@@ -66,6 +65,8 @@ def sweep(
     ledger = Ledger(here.storage, name or f"{experiment}-{space or next(iter(graph.searches))}")
     ledger.open(specification(what))
     search = Search(what, ledger)
+    from orchestrator.searcher import Watcher  # Imports Ray: a mistake is answered before.
+
     with Progress(search.total, done=len(search.known), verbose=False) as progress:
         if search.known:
             progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
