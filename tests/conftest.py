@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "data"
 
@@ -24,6 +26,28 @@ def toy_city(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("toy_city")
     counts = {"day": {"train": 7, "val": 3}, "night": {"val": 3}}
     assert len(list(write_tree(root, seed=0, height=32, width=64, counts=counts))) == 13
+    return root
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree in Toy City's layout that no change of Toy City changes: blocks of random classes in noisy colors."""
+    from trainers.data.label_spaces import CITYSCAPES_LABEL_IDS, COLORS
+
+    root = tmp_path_factory.mktemp("blocks")
+    rng = np.random.default_rng(0)
+    for domain, part, count in (("day", "train", 7), ("day", "val", 3), ("night", "train", 7), ("night", "val", 3)):
+        images, labels = (root / domain / kind / part / "city" for kind in ("leftImg8bit", "gtFine"))
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for number in range(count):
+            train_ids = rng.integers(19, size=(4, 8)).repeat(8, axis=0).repeat(8, axis=1)
+            light = 3 if domain == "day" else 1
+            pixels = np.array(COLORS)[train_ids] * light // 4 + rng.integers(60, size=(32, 64, 3))
+            label_ids = np.array(CITYSCAPES_LABEL_IDS)[train_ids]
+            stem = f"city_000000_{number:06d}"
+            Image.fromarray(pixels.astype(np.uint8)).save(images / f"{stem}_leftImg8bit.png")
+            Image.fromarray(label_ids.astype(np.uint8)).save(labels / f"{stem}_gtFine_labelIds.png")
     return root
 
 

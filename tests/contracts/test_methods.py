@@ -140,14 +140,13 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 @pytest.fixture(scope="module")
 def whole(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """The undisturbed run of every method, with seed 0."""
-    made: dict[str, Outcome] = {}
 
     class OnDemand(dict[str, Outcome]):
         def __missing__(self, name: str) -> Outcome:
             self[name] = run(name, sources, tmp_path_factory.mktemp(name))
             return self[name]
 
-    return OnDemand(made)
+    return OnDemand()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -260,7 +259,10 @@ def test_an_evaluation_does_not_depend_on_its_batches(sources: dict[str, Path], 
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_the_losses_of_six_steps_change_only_with_the_version(name: str, sources: dict[str, Path], tmp_path: Path):
+def test_the_losses_of_six_steps_change_only_with_the_version(
+    name: str, sources: dict[str, Path], blocks: Path, tmp_path: Path
+):
+    sources = {**sources, "toy_city": blocks}
     changes = merge(tiny(name).record, {"loop": {"steps": 6, "score_every_steps": 6, "log_every_steps": 1}})
     curves = json.loads(run(name, sources, tmp_path, **changes).files["curves.json"])
     losses: dict[str, list[float]] = {}

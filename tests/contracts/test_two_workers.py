@@ -165,7 +165,18 @@ def test_an_evaluation_counts_each_image_once(two: Path, toy_city: Path, tmp_pat
     assert results[0]["infomax"] == pytest.approx(expected["infomax"], abs=1e-6)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "frozen",
+        pytest.param(
+            "local",
+            marks=pytest.mark.xfail(
+                strict=True, reason="each rank scores with its own running statistics, and rank 0's are kept"
+            ),
+        ),
+    ],
+)
 def test_the_selection_is_the_score_of_the_weights_that_are_kept(case: str, two: Path, toy_city: Path, tmp_path: Path):
     inputs = {"toy_city": toy_city, "segmenter": two / case}
     expected = evaluate.run(evaluation(), inputs, tmp_path, None, PlainContext(tmp_path))

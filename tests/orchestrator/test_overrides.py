@@ -94,7 +94,7 @@ def test_a_stage_without_a_field_is_refused():
         ({"train.select": "toy_city/day_vall"}, ["train.select", "day_vall", "did you mean 'day_val'"]),
         ({"train.select": "camvidd/day_val"}, ["train.select", "did you mean 'camvid'"]),
         ({"train.loss": 3}, ["train.loss", "3"]),
-        ({"city.images": {"day": {"train": 0}}}, ["city.images", "at least 1"]),
+        ({"city.images": {"day": {"train": 0}}}, ["city", "at least 1", "0"]),
         ({"city.height": 40}, ["city.height", "multiple of 32", "40"]),
     ],
 )

@@ -70,9 +70,10 @@ def test_fingerprints_are_remembered_and_made_anew_when_a_file_changes(tmp_path,
     assert read == []
 
     label = camvid_root / "labels" / "day_val_0.png"
-    content = bytearray(label.read_bytes())
+    content, size = label.read_bytes(), label.stat().st_size
     label.write_bytes((camvid_root / "labels" / "day_val_1.png").read_bytes())
     os.utime(label, ns=(1, 1))
+    assert label.stat().st_size == size
     changed = camvid_place(tmp_path / "storage", camvid_root)
     differ = {name for name in first.fingerprints if first.fingerprints[name] != changed.fingerprints[name]}
     assert differ == {"camvid/day_val"}

@@ -62,7 +62,9 @@ def states(search):
 
 def test_every_configuration_is_run_with_every_seed(tmp_path):
     search = new_search(tmp_path, trials=3, num_seeds=2, seed=5)
+    assert not search.is_done
     ran = drive(search)
+    assert search.is_done
     assert search.total == len(ran) == 6
     assert [seed for _, seed in ran] == [5, 6, 5, 6, 5, 6]
     assert len({params["train.loss.alpha"] for params, _ in ran}) == 3
@@ -129,7 +131,9 @@ def test_a_retried_trial_comes_before_anything_new(tmp_path):
 
 def test_more_trials_and_seeds_extend_a_finished_search(tmp_path):
     first = drive(new_search(tmp_path, trials=2))
+    assert new_search(tmp_path, trials=2).is_done
     assert drive(new_search(tmp_path, trials=2)) == []
+    assert not new_search(tmp_path, trials=3).is_done
     more = drive(new_search(tmp_path, trials=4))
     assert len(more) == 2
     assert not {str(one) for one in more} & {str(one) for one in first}

@@ -31,7 +31,7 @@ class Walk:
 
     def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         self.velocity = 0.9 * self.velocity + batch.images.float().mean(dim=(0, 2, 3)) + torch.rand(3)
-        self.position = self.position + 0.1 * self.velocity
+        self.position += 0.1 * self.velocity  # In place, as optimizers do.
         self.step = step
         self.steps.append(step)
         return {"loss": torch.tensor(self.losses.get(step, 0.0)) + self.position.sum(), "noise": self.velocity.max()}

@@ -93,9 +93,12 @@ def list_cityscapes(root: Path, split: str) -> list[Sample]:
 
 
 def list_toy_city(root: Path, split: str) -> list[Sample]:
-    """Toy City: one Cityscapes tree per domain; the split is ``<domain>_<split>``."""
+    """Toy City: one Cityscapes tree per domain, the split is ``<domain>_<split>``; pairs and pool have no labels."""
+    if split == "night_pool":
+        return [Sample(image, None) for image in sorted((root / "night_pool" / "images").glob("*.png"))]
     domain, _, part = split.partition("_")
-    return list_cityscapes(root / domain, part)
+    samples = list_cityscapes(root / domain, part)
+    return [Sample(sample.image, None) for sample in samples] if part == "pairs" else samples
 
 
 def list_camvid(root: Path, split: str) -> list[Sample]:
@@ -123,8 +126,13 @@ DATASETS = {
         layout="leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png",
     ),
     "toy_city": Dataset(
-        splits=tuple(f"{domain}_{part}" for domain in ("day", "night") for part in ("train", "val", "test")),
-        unlabeled=frozenset(),
+        splits=(
+            *(f"{d}_{part}" for d in ("day", "night", "fog", "game") for part in ("train", "val", "test", "held_out")),
+            "night_pairs",
+            "day_pairs",
+            "night_pool",
+        ),
+        unlabeled=frozenset({"night_pairs", "day_pairs", "night_pool"}),
         label_map=CITYSCAPES,
         class_set="cityscapes19",
         list_samples=list_toy_city,

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainers.context import TrainContext
 from trainers.data.render_city_config import Config
-from trainers.data.toy_city import write_tree
+from trainers.data.toy_city import plan_tree, write_tree
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
@@ -16,9 +16,9 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
 def run(
     config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
 ) -> dict[str, Any]:
-    """Write ``<domain>/leftImg8bit/…`` and ``<domain>/gtFine/…`` below ``output``; ranks share the images."""
-    counts = config.counts()
-    total = sum(count for parts in counts.values() for count in parts.values())
+    """Fill ``output`` as the docstring of ``toy_city`` describes; ranks share the images."""
+    counts, pairs, night_pool = config.counts(), config.pairs, config.pool_images()
+    total = len(plan_tree(counts, seed=config.city_seed, pairs=pairs, night_pool=night_pool))
     mine = -(-(total - context.rank) // context.world_size)
     frames = write_tree(
         output,
@@ -26,6 +26,8 @@ def run(
         height=config.height,
         width=config.width,
         counts=counts,
+        pairs=pairs,
+        night_pool=night_pool,
         rank=context.rank,
         world_size=context.world_size,
     )

@@ -113,7 +113,7 @@ def test_toy_city_keeps_its_domains_apart(tmp_path: Path):
 
 def test_the_splits_of_toy_city_are_what_can_be_rendered():
     rendered = {f"{domain}_{part}" for domain in get_args(Domain) for part in get_args(Part)}
-    assert set(DATASETS["toy_city"].splits) == rendered
+    assert set(DATASETS["toy_city"].splits) - DATASETS["toy_city"].unlabeled == rendered
     assert set(get_args(Domain)) <= set(DOMAINS)
 
 
@@ -135,6 +135,15 @@ def test_labels_become_train_ids_before_they_are_resized(tmp_path: Path):
     assert image.shape == (3, 32, 64)
     assert set(label.unique().tolist()) == {0}
     assert set(images[1][1].unique().tolist()) == {255}
+
+
+def test_labels_are_resized_without_mixing_them(tmp_path: Path):
+    root = camvid(tmp_path)
+    rng = np.random.default_rng(0)
+    save(root / "labels" / "0001TP_006690.png", rng.choice([0, 3, 10], size=SIZE[::-1]).astype(np.uint8))
+    for height, width in ((32, 64), (4, 5)):
+        _, label = SplitImages({"camvid": root}, split("camvid/day_train"), height=height, width=width)[0]
+        assert set(label.unique().tolist()) == {10, 0, 18}
 
 
 def test_an_unknown_folder_names_the_setting():
@@ -269,8 +278,9 @@ def test_no_torn_or_garbled_file_escapes_as_another_error(suffix: str, tmp_path:
     garbled = [bytearray(whole) for _ in range(150)]
     for content in garbled:
         content[rng.integers(len(whole))] = rng.integers(256)
+    garbled.append(bytearray(whole[:11] + b"\x05" + whole[12:]))  # In a PNG: a header that is too short.
     refused = []
-    for content in [*garbled, *(whole[:length] for length in range(0, len(whole), 5)), whole[:17]]:
+    for content in [*garbled, *(whole[:length] for length in [*range(50), *range(50, len(whole), 9)])]:
         path.write_bytes(content)
         try:
             decode(path)

@@ -1,7 +1,7 @@
 """Models of what stands along a lot: houses, walls and fences, in world coordinates."""
 
 from trainers.data.toy_city.dice import Dice
-from trainers.data.toy_city.models import Color, Material, Model, Point, Shape
+from trainers.data.toy_city.models import Color, Material, Model, Point, Shape, rect
 from trainers.data.toy_city.street import Lot, Street
 
 PLASTER: tuple[Color, ...] = (
@@ -63,14 +63,8 @@ def wall(a: Point, b: Point, height: float, color: Color) -> Model:
     """A free-standing wall from ``a`` to ``b`` (their feet), with a lighter coping."""
     shape = Shape()
     _strip(shape, a, b, (0.0, height), color, Material.MASONRY)
-    _strip(
-        shape,
-        a,
-        b,
-        (height - 0.12, height),
-        (color[0] * 1.15, color[1] * 1.15, color[2] * 1.15),
-        Material.PLAIN,
-    )
+    coping = (color[0] * 1.15, color[1] * 1.15, color[2] * 1.15)
+    _strip(shape, a, b, (height - 0.12, height), coping, Material.PLAIN)
     return shape.build()
 
 
@@ -83,12 +77,7 @@ def fence(a: Point, b: Point, height: float, color: Color) -> Model:
 
 def _strip(shape: Shape, a: Point, b: Point, heights: tuple[float, float], color: Color, material: Material) -> None:
     low, high = heights
-    points = [
-        (a[0], a[1] + low, a[2]),
-        (b[0], b[1] + low, b[2]),
-        (b[0], b[1] + high, b[2]),
-        (a[0], a[1] + high, a[2]),
-    ]
+    points = [(a[0], a[1] + low, a[2]), (b[0], b[1] + low, b[2]), (b[0], b[1] + high, b[2]), (a[0], a[1] + high, a[2])]
     shape.polygon(points, color, material)
 
 
@@ -98,8 +87,4 @@ def _wall(shape: Shape, a: tuple[float, float], b: tuple[float, float], height: 
 
 
 def _chimney(shape: Shape, x: float, y: float, z: float) -> None:
-    shape.upright(
-        [(x - 0.4, y - 0.5), (x + 0.4, y - 0.5), (x + 0.4, y + 0.9), (x - 0.4, y + 0.9)],
-        (0.4, 0.24, 0.18),
-        z=z,
-    )
+    shape.upright(rect(x - 0.4, x + 0.4, y - 0.5, y + 0.9), (0.4, 0.24, 0.18), z=z)

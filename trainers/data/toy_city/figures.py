@@ -3,7 +3,7 @@
 import math
 
 from trainers.data.toy_city.dice import Dice
-from trainers.data.toy_city.models import PAINT, SECOND_PAINT, Color, Material, Model, Shape, disc
+from trainers.data.toy_city.models import PAINT, SECOND_PAINT, Color, Material, Model, Point, Shape, disc, rect
 
 SKIN: tuple[Color, ...] = ((0.86, 0.67, 0.55), (0.72, 0.52, 0.40), (0.50, 0.34, 0.25), (0.35, 0.23, 0.17))
 HAIR: tuple[Color, ...] = ((0.10, 0.08, 0.06), (0.28, 0.18, 0.10), (0.60, 0.48, 0.28), (0.55, 0.54, 0.52))
@@ -12,20 +12,12 @@ CLOTHES: tuple[Color, ...] = (
     (0.62, 0.55, 0.42), (0.75, 0.60, 0.15), (0.35, 0.20, 0.35), (0.16, 0.36, 0.40), (0.85, 0.40, 0.45),
 )  # fmt: skip
 JACKETS: tuple[Color, ...] = (
-    (0.90, 0.85, 0.10),
-    (0.95, 0.45, 0.05),
-    (0.85, 0.10, 0.15),
-    (0.10, 0.45, 0.75),
-    (0.45, 0.80, 0.20),
-)
+    (0.90, 0.85, 0.10), (0.95, 0.45, 0.05), (0.85, 0.10, 0.15), (0.10, 0.45, 0.75), (0.45, 0.80, 0.20),
+)  # fmt: skip
 """What riders wear: brighter than pedestrians' clothes."""
 LEAVES: tuple[Color, ...] = (
-    (0.20, 0.32, 0.10),
-    (0.26, 0.38, 0.14),
-    (0.33, 0.40, 0.14),
-    (0.16, 0.27, 0.13),
-    (0.45, 0.38, 0.12),
-)
+    (0.20, 0.32, 0.10), (0.26, 0.38, 0.14), (0.33, 0.40, 0.14), (0.16, 0.27, 0.13), (0.45, 0.38, 0.12),
+)  # fmt: skip
 BARK: Color = (0.24, 0.19, 0.15)
 METAL: Color = (0.38, 0.40, 0.41)
 BLACK: Color = (0.05, 0.05, 0.05)
@@ -38,22 +30,18 @@ def pedestrian(dice: Dice) -> Model:
     coat = dice.chance(0.3)
     for side in (-1, 1):
         foot = side * stride
-        shape.upright(
-            [(foot - 0.07, 0), (foot + 0.09, 0), (side * 0.09 + 0.09, 0.9), (side * 0.09 - 0.09, 0.9)],
-            SECOND_PAINT,
-        )
+        leg = [(foot - 0.07, 0), (foot + 0.09, 0), (side * 0.09 + 0.09, 0.9), (side * 0.09 - 0.09, 0.9)]
+        shape.upright(leg, SECOND_PAINT)
     hem = 0.5 if coat else 0.82
     shape.upright([(-0.2, hem), (0.2, hem), (0.24, 1.42), (0.1, 1.5), (-0.1, 1.5), (-0.24, 1.42)], PAINT)
     swing = dice.uniform(-0.15, 0.15)
     for side in (-1, 1):
         hand = side * 0.3 + swing
-        shape.upright(
-            [(hand - 0.05, 0.8), (hand + 0.05, 0.8), (side * 0.24 + 0.06, 1.42), (side * 0.24 - 0.06, 1.42)],
-            PAINT,
-        )
+        arm = [(hand - 0.05, 0.8), (hand + 0.05, 0.8), (side * 0.24 + 0.06, 1.42), (side * 0.24 - 0.06, 1.42)]
+        shape.upright(arm, PAINT)
     if dice.chance(0.35):
         x = dice.pick((-1, 1)) * 0.32
-        shape.upright([(x - 0.13, 0.6), (x + 0.13, 0.6), (x + 0.11, 0.95), (x - 0.11, 0.95)], dice.pick(CLOTHES))
+        shape.upright(rect(x - 0.12, x + 0.12, 0.6, 0.95), dice.pick(CLOTHES))
     _head(shape, 0.0, 1.63, dice)
     return shape.build()
 
@@ -103,19 +91,12 @@ def bush(dice: Dice) -> Model:
     shape = Shape()
     leaves = dice.color(dice.pick(LEAVES), 0.05)
     for z in (0.3, -0.3):
-        _blob(
-            shape,
-            dice,
-            (dice.uniform(-0.4, 0.4), 0.5, z),
-            (dice.uniform(0.6, 1.0), dice.uniform(0.5, 0.8)),
-            leaves,
-        )
+        radii = (dice.uniform(0.6, 1.0), dice.uniform(0.5, 0.8))
+        _blob(shape, dice, (dice.uniform(-0.4, 0.4), 0.5, z), radii, leaves)
     return shape.build()
 
 
-def _blob(
-    shape: Shape, dice: Dice, center: tuple[float, float, float], radii: tuple[float, float], color: Color
-) -> None:
+def _blob(shape: Shape, dice: Dice, center: Point, radii: tuple[float, float], color: Color) -> None:
     x, y, z = center
     corners = 15
     outline = []
@@ -135,8 +116,7 @@ def hedge(length: float, height: float, dice: Dice) -> Model:
 def pole(height: float, width: float = 0.18, color: Color = METAL) -> Model:
     """A post."""
     shape = Shape()
-    half = width / 2
-    shape.upright([(-half, 0), (half, 0), (half, height), (-half, height)], color)
+    shape.upright(rect(-width / 2, width / 2, 0, height), color)
     return shape.build()
 
 
@@ -145,13 +125,9 @@ def lamp_post(height: float, reach: float) -> Model:
     shape = Shape()
     shape.upright([(-0.12, 0), (0.12, 0), (0.09, height), (-0.09, height)], METAL)
     left, right = sorted((0.0, reach))
-    shape.upright([(left, height - 0.08), (right, height - 0.08), (right, height + 0.04), (left, height + 0.04)], METAL)
-    tip = [
-        (reach - 0.35, height - 0.16),
-        (reach + 0.35, height - 0.16),
-        (reach + 0.25, height),
-        (reach - 0.25, height),
-    ]
+    shape.upright(rect(left, right, height - 0.08, height + 0.04), METAL)
+    low = height - 0.16
+    tip = [(reach - 0.35, low), (reach + 0.35, low), (reach + 0.25, height), (reach - 0.25, height)]
     shape.upright(tip, (0.8, 0.8, 0.75), Material.LAMP, glow=16.0)
     return shape.build()
 
@@ -159,7 +135,7 @@ def lamp_post(height: float, reach: float) -> Model:
 def traffic_light(state: int) -> Model:
     """A signal head with red (0), amber (1) or green (2) lit, its lower edge on y = 0."""
     shape = Shape()
-    shape.upright([(-0.17, 0), (0.17, 0), (0.17, 0.95), (-0.17, 0.95)], BLACK)
+    shape.upright(rect(-0.17, 0.17, 0, 0.95), BLACK)
     bright: tuple[Color, ...] = ((1.0, 0.12, 0.08), (1.0, 0.62, 0.10), (0.15, 0.95, 0.50))
     for lamp, color in enumerate(bright):
         lit = lamp == state
@@ -170,20 +146,20 @@ def traffic_light(state: int) -> Model:
 
 
 _TRIANGLE = [(-0.42, 0.0), (0.42, 0.0), (0.0, 0.74)]
-_SQUARE = [(-0.33, 0.0), (0.33, 0.0), (0.33, 0.66), (-0.33, 0.66)]
+_SQUARE = rect(-0.33, 0.33, 0.0, 0.66)
 _DIAMOND = [(0.0, 0.0), (0.38, 0.38), (0.0, 0.76), (-0.38, 0.38)]
-_BOARD = [(-0.75, 0.0), (0.75, 0.0), (0.75, 0.55), (-0.75, 0.55)]
+_BOARD = rect(-0.75, 0.75, 0.0, 0.55)
 _RED, _WHITE, _BLUE, _YELLOW = (0.75, 0.06, 0.08), (0.92, 0.92, 0.9), (0.08, 0.22, 0.62), (0.95, 0.78, 0.1)
 _SIGNS = (
     (disc(0.34, 0, 0.34), _RED, disc(0.23, 0, 0.34), _WHITE),
     (disc(0.34, 0, 0.34), _BLUE, disc(0.10, 0, 0.34), _WHITE),
-    (disc(0.34, 0, 0.34), _RED, [(-0.24, 0.28), (0.24, 0.28), (0.24, 0.40), (-0.24, 0.40)], _WHITE),
+    (disc(0.34, 0, 0.34), _RED, rect(-0.24, 0.24, 0.28, 0.40), _WHITE),
     (disc(0.34, 0, 0.34), _BLUE, disc(0.3, 0, 0.34), _RED),
     (_TRIANGLE, _RED, [(-0.24, 0.1), (0.24, 0.1), (0.0, 0.52)], _WHITE),
     (_SQUARE, _BLUE, [(-0.15, 0.12), (0.15, 0.12), (0.0, 0.5)], _WHITE),
     (_DIAMOND, _WHITE, [(0.0, 0.12), (0.26, 0.38), (0.0, 0.64), (-0.26, 0.38)], _YELLOW),
-    (_BOARD, _YELLOW, [(-0.6, 0.2), (0.5, 0.2), (0.5, 0.32), (-0.6, 0.32)], BLACK),
-    (_BOARD, _BLUE, [(-0.6, 0.2), (0.4, 0.2), (0.4, 0.32), (-0.6, 0.32)], _WHITE),
+    (_BOARD, _YELLOW, rect(-0.6, 0.5, 0.2, 0.32), BLACK),
+    (_BOARD, _BLUE, rect(-0.6, 0.4, 0.2, 0.32), _WHITE),
 )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.data.toy_city.appearance import DOMAINS
+from trainers.data.toy_city.appearance import LOOKS
 from trainers.data.toy_city.dice import Dice
 from trainers.data.toy_city.raster import Buffers, rasterize
 from trainers.data.toy_city.traffic import FRAMES_PER_STREET, build_scene
@@ -26,34 +26,36 @@ class Frame:
     """uint16 [H, W]: label id × 1000 + number for things, the label id otherwise."""
     depth: np.ndarray
     """float32 [H, W], metres along the optical axis; inf for the sky."""
+    clear: np.ndarray | None
+    """uint8 [H, W, 3] in the domain ``fog``: the same view without the fog."""
 
 
-def render_frame(*, seed: int, street: int, frame: int, domain: str, height: int, width: int) -> Frame:
-    """Render the ``frame``-th view along a street in a domain.
+def render_frame(*, seed: int, street: int, frame: int, domain: str, height: int, width: int, visit: int = 0) -> Frame:
+    """Render the ``frame``-th view along a street in a domain (or in another of ``LOOKS``).
 
     Two domains show the same street and the same objects in other light; two sizes of one aspect ratio show the same
-    scene.
+    scene; two visits come to nearly the same place at another time.
 
     Raises:
         ValueError: for an unknown domain, a size that is no positive multiple of 32, a frame that no street has, or a
-            negative seed or street.
+            negative seed, street or visit.
     """
     check_request(domain, height, width)
     if not 0 <= frame < FRAMES_PER_STREET:
         raise ValueError(f"frame is {frame}; a street has frames 0 to {FRAMES_PER_STREET - 1}")
-    if seed < 0 or street < 0:
-        raise ValueError(f"seed is {seed} and street {street}; both must be 0 or more")
-    scene = build_scene(seed, street, frame)
+    if min(seed, street, visit) < 0:
+        raise ValueError(f"seed is {seed}, street {street} and visit {visit}; all must be 0 or more")
+    scene = build_scene(seed, street, frame, visit)
     buffers = rasterize(scene, height * SUPERSAMPLING, width * SUPERSAMPLING)
-    image = DOMAINS[domain](scene, buffers, Dice(seed, street, domain), Dice(seed, street, frame, domain))
+    picture = LOOKS[domain](scene, buffers, Dice(seed, street, domain), Dice(seed, street, frame, visit, domain))
     labels, instances, depth = _majority(buffers)
-    return Frame(image, labels, instances.astype(np.uint16), depth)
+    return Frame(picture.image, labels, instances.astype(np.uint16), depth, picture.clear)
 
 
 def check_request(domain: str, height: int, width: int) -> None:
     """Raise ValueError for what no frame can be rendered of."""
-    if domain not in DOMAINS:
-        raise ValueError(f"unknown domain {domain!r}; Toy City has {', '.join(DOMAINS)}")
+    if domain not in LOOKS:
+        raise ValueError(f"unknown domain {domain!r}; Toy City has {', '.join(LOOKS)}")
     for name, size in (("height", height), ("width", width)):
         if size < SIZE_MULTIPLE or size % SIZE_MULTIPLE:
             raise ValueError(f"{name} is {size}; it must be a positive multiple of {SIZE_MULTIPLE}")

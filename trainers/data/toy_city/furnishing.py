@@ -18,9 +18,12 @@ _HEIGHTS = {"wall": (1.5, 3.0), "fence": (1.1, 2.1), "hedge": (0.9, 2.0)}
 FENCE_COLORS = ((0.22, 0.24, 0.22), (0.45, 0.33, 0.22), (0.75, 0.74, 0.70), (0.50, 0.52, 0.52))
 
 
-@lru_cache(maxsize=4)
-def furnished_street(seed: int, number: int) -> tuple[Street, Surfaces, Counter[int], np.ndarray]:
-    """A street, its standing polygons, how many instances they used of each label, and its lamps [L, 3]."""
+@lru_cache(maxsize=6)
+def furnished_street(seed: int, number: int, visit: int) -> tuple[Street, Surfaces, Counter[int], np.ndarray]:
+    """A street, its standing polygons, how many instances they used of each label, and its lamps [L, 3].
+
+    From visit to visit other cars are parked and the signals show something else.
+    """
     street = build_street(seed, number)
     builder = SceneBuilder(street)
     dice = Dice(seed, number, "lots")
@@ -29,10 +32,11 @@ def furnished_street(seed: int, number: int) -> tuple[Street, Surfaces, Counter[
         _furnish_lot(builder, lot, dice)
     dice = Dice(seed, number, "furniture")
     lamps = _lamps(builder, dice)
-    _crossings(builder, dice)
+    visit_dice = Dice(seed, number, visit, "parked")
+    _crossings(builder, dice, visit_dice)
     for side in SIDES:
         _sidewalk(builder, side, dice)
-        _parked(builder, side, dice)
+        _parked(builder, side, visit_dice)
     _median(builder, dice)
     return street, builder.surfaces(), builder.counters, lamps
 
@@ -70,10 +74,6 @@ def _furnish_lot(builder: SceneBuilder, lot: Lot, dice: Dice) -> None:
         offset, z = edge + lot.side * dice.uniform(1.2, depth), dice.uniform(lot.start, lot.end)
         model, size = (figures.bush(dice), 1.0) if dice.chance(0.4) else (figures.tree(dice), dice.uniform(0.6, 1.3))
         builder.place(model, "vegetation", (offset, z), scale=size, casts_shadow=True)
-    if lot.kind == "parking":
-        for z in np.arange(lot.start + 2, lot.end - 1, 2.8):
-            if dice.chance(0.6):
-                _park(builder, edge + lot.side * 3.5, float(z), dice, turn=np.pi / 2)
     if lot.kind in ("parking", "park"):
         _boundary(builder, lot, edge + lot.side * 13.0, dice)
 
@@ -119,11 +119,11 @@ def _lamps(builder: SceneBuilder, dice: Dice) -> np.ndarray:
     return np.array(lamps, dtype=np.float32).reshape(-1, 3)
 
 
-def _crossings(builder: SceneBuilder, dice: Dice) -> None:
+def _crossings(builder: SceneBuilder, dice: Dice, visit_dice: Dice) -> None:
     """Signals, or else signs, at each street that crosses."""
     street = builder.street
     for start, end in street.crossings:
-        state = dice.integer(0, 2)
+        state = visit_dice.integer(0, 2)
         signals = street.kind.lanes > 1 or dice.chance(0.6)
         for side in SIDES:
             for z in (start - 0.6, end + 0.6):
@@ -188,6 +188,11 @@ def place_two_wheeler(builder: SceneBuilder, kind: str, offset: float, z: float,
 
 def _parked(builder: SceneBuilder, side: int, dice: Dice) -> None:
     street = builder.street
+    for lot in street.lots:
+        if lot.kind == "parking" and lot.side == side:
+            for z in np.arange(lot.start + 2, lot.end - 1, 2.8).tolist():
+                if dice.chance(0.6):
+                    _park(builder, side * (street.sidewalk_end(side) + 3.5), z, dice, turn=np.pi / 2)
     if not street.parking[side > 0]:
         return
     z = START + 3.0

@@ -76,30 +76,10 @@ class Shape:
         self._rows.append((len(points), int(material), color, glow, two_sided))
 
     def upright(
-        self,
-        outline: Outline,
-        color: Color,
-        material: Material = Material.PLAIN,
-        *,
-        z: Number = 0.0,
-        glow: Number = 0.0,
+        self, outline: Outline, color: Color, material: Material = Material.PLAIN, *, z: Number = 0, glow: Number = 0
     ) -> None:
         """Add a flat polygon that stands across the z axis; ``outline`` holds (x, y)."""
         self.polygon([(x, y, z) for x, y in outline], color, material, glow=glow)
-
-    def solid(
-        self,
-        bottom: Sequence[Point],
-        top: Sequence[Point],
-        sides: Sequence[tuple[Color, Material]],
-        roof: Color,
-    ) -> None:
-        """Add a frustum: corners from rear left to the right and around, sides as rear, right, front, left."""
-        for side, (color, material) in enumerate(sides):
-            after = (side + 1) % 4
-            face = (bottom[side], bottom[after], top[after], top[side])
-            self.polygon(face, color, material, two_sided=False)
-        self.polygon(top, roof, Material.PAINTWORK, two_sided=False)
 
     def box(
         self,
@@ -120,7 +100,10 @@ class Shape:
         width_fraction, rear, front = taper
         bottom = _rectangle(half_width, -half_length, half_length, x, y, z)
         top = _rectangle(half_width * width_fraction, -half_length + rear, half_length - front, x, y + height, z)
-        self.solid(bottom, top, [(color, material)] * 4, roof or color)
+        for side, after in ((0, 1), (1, 2), (2, 3), (3, 0)):  # rear, right, front, left
+            face = (bottom[side], bottom[after], top[after], top[side])
+            self.polygon(face, color, material, two_sided=False)
+        self.polygon(top, roof or color, Material.PAINTWORK, two_sided=False)
 
     def build(self) -> Model:
         """The model of everything added so far."""
@@ -142,6 +125,11 @@ def _rectangle(half_width: Number, rear: Number, front: Number, x: Number, y: Nu
         (x + half_width, y, z + front),
         (x - half_width, y, z + front),
     ]
+
+
+def rect(left: Number, right: Number, low: Number, high: Number) -> list[tuple[Number, Number]]:
+    """The outline (x, y) of a rectangle."""
+    return [(left, low), (right, low), (right, high), (left, high)]
 
 
 def disc(radius: Number, x: Number = 0.0, y: Number = 0.0, sides: int = 10) -> list[tuple[float, float]]:

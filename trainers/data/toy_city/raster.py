@@ -1,7 +1,8 @@
 """From a scene to pictures of what each pixel shows: polygon, depth, place, label. No light yet.
 
 Polygons are drawn from far to near into one picture of polygon numbers; everything else follows per pixel from the
-plane of the polygon that won, so depth is exact and a texture function sees whole arrays.
+plane of the polygon that won, so depth is exact and a texture function sees whole arrays. Whatever decides on a label
+is 64 bits wide: then the last bit, where processors differ, does not move a border by a pixel.
 
 Shapes: H, W of the (supersampled) picture; V vertices, P polygons, G groups.
 """
@@ -57,19 +58,20 @@ def rasterize(scene: Scene, height: int, width: int) -> Buffers:
     """Resolve which polygon each pixel of an ``height`` × ``width`` picture shows, and where it is."""
     focal = scene.camera.focal * width
     rotation = scene.camera.rotation()
-    position = np.array(scene.camera.position, dtype=np.float32)
+    position = np.array(scene.camera.position)
     projected = _project(scene.surfaces, position, rotation)
     polygon = _paint(scene.surfaces, projected, focal, height, width)
-    columns = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
-    rows = (height / 2 - np.arange(height, dtype=np.float32) - 0.5) / focal
+    columns = (np.arange(width) + 0.5 - width / 2) / focal
+    rows = (height / 2 - np.arange(height) - 0.5) / focal
     local = np.stack([np.broadcast_to(columns, (height, width)), np.broadcast_to(rows[:, None], (height, width)),
-                      np.ones((height, width), np.float32)])  # fmt: skip
+                      np.ones((height, width))])  # fmt: skip
     rays = np.einsum("ij,ihw->jhw", rotation, local)
     polygon[(polygon == SKY) & (rays[1] < -position[1] / FAR)] = GROUND
     depth = _depth(polygon, local, rays, projected, float(position[1]))
     points = position[:, None, None] + rays * np.where(np.isfinite(depth), depth, FAR)
     labels, instances = _labels(scene, polygon, points)
-    normals = np.concatenate([np.array([[0, 0], [1, 1], [0, 0]], np.float32), rotation.T @ projected.normals.T], axis=1)
+    normals = np.concatenate([np.array([[0, 0], [1, 1], [0, 0]]), rotation.T @ projected.normals.T], axis=1)
+    depth, rays, points, normals = (a.astype(np.float32) for a in (depth, rays, points, normals))
     return Buffers(polygon, depth, rays, points, normals, labels, instances, focal)
 
 
@@ -77,8 +79,8 @@ def project_ground(scene: Scene, corners: np.ndarray, height: int, width: int) -
     """Flat pixel coordinates of ground polygons; ``corners`` is [K, C, 2], world x and z. Those that reach behind the
     camera are left out.
     """
-    world = np.stack([corners[..., 0], np.zeros(corners.shape[:2], np.float32), corners[..., 1]], axis=-1)
-    local = (world - np.array(scene.camera.position, np.float32)) @ scene.camera.rotation().T
+    world = np.stack([corners[..., 0], np.zeros(corners.shape[:2]), corners[..., 1]], axis=-1)
+    local = (world - np.array(scene.camera.position)) @ scene.camera.rotation().T
     local = local[(local[..., 2].min(axis=1) > NEAR) & (local[..., 2].min(axis=1) < 70)]
     return _pixels(local, scene.camera.focal * width, height, width).reshape(len(local), -1).tolist()
 
@@ -146,14 +148,14 @@ def _clip(corners: np.ndarray) -> np.ndarray:
             kept.append(a)
         if (a[2] < NEAR) != (b[2] < NEAR):
             kept.append(a + (b - a) * (NEAR - a[2]) / (b[2] - a[2]))
-    return np.array(kept, dtype=np.float32)
+    return np.array(kept)
 
 
 def _depth(
     polygon: np.ndarray, local: np.ndarray, rays: np.ndarray, projected: _Projected, camera_height: float
 ) -> np.ndarray:
     """Depth of the plane under each pixel, kept within its polygon's own range (edges are drawn half a pixel wide)."""
-    depth = np.full(polygon.shape, np.inf, dtype=np.float32)
+    depth = np.full(polygon.shape, np.inf)
     ground = polygon == GROUND
     depth[ground] = np.minimum(camera_height / -rays[1][ground], FAR)
     solid = polygon > GROUND

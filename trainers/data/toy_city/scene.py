@@ -32,12 +32,12 @@ class Camera:
     """Focal length as a fraction of the picture's width."""
 
     def rotation(self) -> np.ndarray:
-        """float32 [3, 3]: world to camera (x right, y up, z ahead)."""
+        """float64 [3, 3]: world to camera (x right, y up, z ahead)."""
         (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in (self.yaw, self.pitch, self.roll))
         turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
         tilt = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
         lean = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-        return (lean @ tilt @ turn).astype(np.float32)
+        return lean @ tilt @ turn
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Surfaces:
     """Every polygon of a scene; polygons of a group follow each other, vertices of a polygon too."""
 
     vertices: np.ndarray
-    """float32 [V, 3], world metres."""
+    """float64 [V, 3], world metres: with 32 bits, labels would depend on how a processor rounds."""
     counts: np.ndarray
     """int64 [P], vertices of each polygon."""
     materials: np.ndarray
@@ -125,10 +125,10 @@ class SceneBuilder:
         Without ``at`` its vertices are world coordinates already.
         """
         position = (0.0, 0.0, 0.0) if at is None else (self.street.x(*at), lift, at[1])
-        local, turn = model.vertices * np.asarray(scale, dtype=np.float32), _turn(heading)
+        local, turn = model.vertices * np.asarray(scale, dtype=np.float64), _turn(heading)
         instance = self.next_instance(label) if instance is None else instance
         add, polygons = self._add, len(model.counts)
-        add("vertices", local @ turn + np.asarray(position, dtype=np.float32))
+        add("vertices", local @ turn + np.asarray(position))
         add("counts", model.counts)
         add("materials", model.materials)
         add("colors", _painted(model.colors, paint, second_paint))
@@ -162,7 +162,7 @@ def _padded(parameters: tuple[float, ...], polygons: int) -> np.ndarray:
 def _turn(heading: Number) -> np.ndarray:
     """Rotates row vectors about y."""
     cos, sin = np.cos(heading), np.sin(heading)
-    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], dtype=np.float32)
+    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
 
 def _painted(colors: np.ndarray, paint: Color, second_paint: Color) -> np.ndarray:
@@ -182,6 +182,6 @@ def _caster(local: np.ndarray, turn: np.ndarray, position: Point) -> np.ndarray:
         low, high = crown.min(axis=0), crown.max(axis=0)
     thickness = max(0.0, 0.3 - float(high[2] - low[2])) / 2
     near, far = low[2] - thickness, high[2] + thickness
-    corners = np.array([(low[0], 0, near), (high[0], 0, near), (high[0], 0, far), (low[0], 0, far)], np.float32)
-    footprint = (corners @ turn + np.asarray(position, np.float32))[:, [0, 2]]
+    corners = np.array([(low[0], 0, near), (high[0], 0, near), (high[0], 0, far), (low[0], 0, far)])
+    footprint = (corners @ turn + np.asarray(position))[:, [0, 2]]
     return np.concatenate([footprint.ravel(), [low[1], high[1]]]).astype(np.float32)[None]

@@ -250,13 +250,7 @@ def _profile(lots: list[Lot]) -> dict[str, np.ndarray]:
     columns = int(LENGTH - START)
     profile = {name: np.zeros((2, columns), np.float32) for name in ("height", "setback")}
     profile["ground"] = np.full((2, columns), LABEL["road"], np.uint8)
-    grounds = {
-        "terrace": "sidewalk",
-        "garden": "terrain",
-        "park": "terrain",
-        "yard": "ground",
-        "parking": "parking",
-    }
+    grounds = {"terrace": "sidewalk", "garden": "terrain", "park": "terrain", "yard": "ground", "parking": "parking"}
     for lot in lots:
         at = int(lot.side > 0), slice(round(lot.start - START), round(lot.end - START))
         profile["height"][at], profile["setback"][at] = lot.height, lot.setback

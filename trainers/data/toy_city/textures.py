@@ -75,11 +75,11 @@ def _fade(period: np.ndarray | Number, footprint: np.ndarray) -> np.ndarray:
     return np.clip(period / (2 * footprint) - 0.25, 0, 1)
 
 
-def reflectance(scene: Scene, buffers: Buffers) -> Reflectance:
-    """Reflectance and emission of every pixel: the same in every domain."""
+def reflectance(scene: Scene, buffers: Buffers, blur: float = 1.0) -> Reflectance:
+    """Reflectance and emission of every pixel; ``blur`` makes detail fade as if pixels were that much larger."""
     polygon = buffers.polygon.ravel()
     points = buffers.points.reshape(3, -1)
-    footprint = np.where(polygon > 0, buffers.depth.ravel(), 1.0) / buffers.focal_pixels
+    footprint = np.where(polygon > 0, buffers.depth.ravel(), 1.0) * np.float32(blur / buffers.focal_pixels)
     color = np.zeros((polygon.size, 3), np.float32)
     emission = np.zeros_like(color)
     ground = np.flatnonzero(polygon == GROUND)
@@ -107,7 +107,7 @@ def _surface_coordinates(scene: Scene, points: np.ndarray, index: np.ndarray) ->
     origin = vertices[starts]
     along = (vertices[starts + 1] - origin)[:, [0, 2]]
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
-    flat = np.concatenate([origin, along], axis=1)[index].T
+    flat = np.concatenate([origin, along], axis=1).astype(np.float32)[index].T
     u = (points[0] - flat[0]) * flat[3] + (points[2] - flat[2]) * flat[4]
     return u, points[1] - flat[1]
 
@@ -144,9 +144,8 @@ def _facade(patch: Patch) -> Textured:
     fate = _hashed(column, floor, number)
     visible = _fade(spacing * 0.5, patch.footprint)
     share = np.where(glazed, visible, 0) + (1 - visible) * wide * tall
-    wall = (
-        patch.color * (1 + 0.07 * noise(patch.u + number, patch.v, 2.5) + 0.05 * noise(patch.u, patch.v, 14))[:, None]
-    )
+    stain = 1 + 0.07 * noise(patch.u + number, patch.v, 2.5) + 0.05 * noise(patch.u, patch.v, 14)
+    wall = patch.color * stain[:, None]
     wall = wall * np.where((up > 0.93) & (visible > 0.4), 0.8, 1.0)[:, None]
     frame = (across < wide + 0.1) & (up < tall + 0.1) & ~glazed & ~is_shop
     wall = np.where(frame[:, None], wall * 0.5 + 0.25, wall)
@@ -192,21 +191,11 @@ def _roof(patch: Patch) -> Textured:
     return patch.color * tone[:, None], patch.color
 
 
-def _lamp(patch: Patch) -> Textured:
-    return patch.color, patch.color
-
-
 _TEXTURES: dict[Material, Callable[[Patch], Textured]] = {
-    Material.PLAIN: _plain,
-    Material.PAINTWORK: _paintwork,
-    Material.GLASS: _glass,
-    Material.FACADE: _facade,
-    Material.MASONRY: _masonry,
-    Material.FENCE: _fence,
-    Material.FOLIAGE: _foliage,
-    Material.ROOF: _roof,
-    Material.LAMP: _lamp,
-}
+    Material.PLAIN: _plain, Material.PAINTWORK: _paintwork, Material.GLASS: _glass, Material.FACADE: _facade,
+    Material.MASONRY: _masonry, Material.FENCE: _fence, Material.FOLIAGE: _foliage, Material.ROOF: _roof,
+    Material.LAMP: lambda patch: (patch.color, patch.color),
+}  # fmt: skip
 
 
 def _ground(street: Street, points: np.ndarray, labels: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -217,14 +206,12 @@ def _ground(street: Street, points: np.ndarray, labels: np.ndarray, footprint: n
     grain = noise(x, z, 2.2) * 0.12 + noise(x, z, 11) * 0.14 * _fade(0.1, footprint)
     color = np.array([0.15, 0.135, 0.11], np.float32) * (1 + grain)[:, None]
     terrain = labels == LABEL["terrain"]
-    color[terrain] = (
-        np.array(tones.grass, np.float32) * (1 + 2 * grain[terrain] + 0.2 * noise(x, z, 0.4)[terrain])[:, None]
-    )
+    tufts = 1 + 2 * grain[terrain] + 0.2 * noise(x, z, 0.4)[terrain]
+    color[terrain] = np.array(tones.grass, np.float32) * tufts[:, None]
     walk = labels == LABEL["sidewalk"]
     slabs = ((np.mod(z, 0.9) < 0.06) | (np.mod(offset, 0.9) < 0.06)) * _fade(0.5, footprint) * 0.35
-    curb = (
-        np.abs(np.abs(offset) - np.where(offset > 0, street.road_edge(1), street.road_edge(-1)) - 0.12) < 0.13
-    ) * 0.35
+    edge = np.where(offset > 0, street.road_edge(1), street.road_edge(-1))
+    curb = (np.abs(np.abs(offset) - edge - 0.12) < 0.13) * 0.35
     color[walk] = np.array(tones.paving, np.float32) * (1 + 0.8 * grain - slabs + curb)[walk][:, None]
     road = labels == LABEL["road"]
     color[road] = _road(street, offset[road], z[road], footprint[road], tones.asphalt * (1 + grain[road]))

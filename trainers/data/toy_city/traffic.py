@@ -14,27 +14,36 @@ from trainers.data.toy_city.street import SIDES, Street
 FRAMES_PER_STREET = 4
 SPACING = 17.0
 """Metres that the camera drives from one frame to the next."""
+SHIFT = 4.0
+"""Metres along the street by which visits miss each other's places."""
 SIGHT = 75.0
 """Metres within which moving things are placed."""
 _HALF_LENGTHS = {"car": 2.4, "bus": 5.8, "truck": 4.1, "tram": 7.1}
 
 
-def build_scene(seed: int, street: int, frame: int) -> Scene:
-    """The ``frame``-th view along a street, the same in every domain."""
-    plan, standing, counters, lamps = furnished_street(seed, street)
-    dice = Dice(seed, street, frame, "traffic")
-    camera, lane = _camera(plan, frame, dice)
+def build_scene(seed: int, street: int, frame: int, visit: int) -> Scene:
+    """The ``frame``-th view along a street, the same in every domain.
+
+    Another ``visit`` comes to nearly the same place (up to ``SHIFT`` metres further or less far, perhaps in the other
+    lane, looking a little elsewhere) and meets others.
+    """
+    plan, standing, counters, lamps = furnished_street(seed, street, visit)
+    dice = Dice(seed, street, frame, visit, "traffic")
+    camera, lane = _camera(plan, frame, Dice(seed, street, frame, "place"), dice if visit else None)
     builder = SceneBuilder(plan, counters)
     headlights = _Lanes(builder, camera.position[2], lane, dice).fill()
     _pedestrians(builder, camera.position[2], dice)
-    _hood(builder, camera, Dice(seed, street, "hood"))
+    _hood(builder, camera, Dice(seed, street, visit, "hood"))
     return Scene(plan, camera, standing.joined(builder.surfaces()), lamps, headlights)
 
 
-def _camera(street: Street, frame: int, dice: Dice) -> tuple[Camera, int]:
-    """A dash camera in one of the right-hand lanes, and that lane."""
+def _camera(street: Street, frame: int, dice: Dice, shift: Dice | None) -> tuple[Camera, int]:
+    """A dash camera in one of the right-hand lanes, and that lane; with ``shift``, as another visit places it."""
     z = 6.0 + SPACING * frame + dice.uniform(0, 8)
     lane = street.kind.lanes - 1 if dice.chance(0.7) else 0
+    if shift:
+        z += shift.uniform(-SHIFT, SHIFT)
+        lane, dice = (shift.integer(0, lane), shift)
     offset = street.lane_center(lane) + dice.uniform(-0.35, 0.35)
     position = (street.x(offset, z), dice.uniform(1.2, 1.5), z)
     yaw = street.heading(z) + dice.uniform(-0.05, 0.05)

@@ -3,7 +3,7 @@
 from functools import cache
 
 from trainers.data.toy_city.dice import Number
-from trainers.data.toy_city.models import PAINT, SECOND_PAINT, Color, Material, Model, Outline, Shape, disc
+from trainers.data.toy_city.models import PAINT, SECOND_PAINT, Color, Material, Model, Outline, Shape, disc, rect
 
 DARK: Color = (0.06, 0.06, 0.07)
 GLASS: Color = (0.16, 0.19, 0.22)
@@ -58,9 +58,8 @@ def car(body: str) -> Model:
         for z in (-0.29 * length, 0.30 * length):
             _wheel(shape, side * width / 2, 0.32, z, side)
     _lights(shape, width, length, belt * 0.72)
-    plate = [(-0.26, 0.45), (0.26, 0.45), (0.26, 0.57), (-0.26, 0.57)]
     for end in (-1, 1):
-        _on_end(shape, plate, end * (length / 2 + 0.01), (0.85, 0.85, 0.8))
+        _on_end(shape, rect(-0.26, 0.26, 0.45, 0.57), end * (length / 2 + 0.01), (0.85, 0.85, 0.8))
     return shape.build()
 
 
@@ -70,14 +69,13 @@ def truck_parts() -> tuple[Model, Model]:
     load, cab = Shape(), Shape()
     _underside(load, 2.4, 5.8, 0.9, center=-1.1)
     load.box((2.5, 2.7, 5.8), (0, 0.95, -1.1), PAINT, Material.PAINTWORK)
-    stripe = [(-1.15, 1.25), (1.15, 1.25), (1.15, 3.45), (-1.15, 3.45)]
-    _on_end(load, stripe, -4.01, SECOND_PAINT)
-    _on_end(load, [(-0.03, 1.0), (0.03, 1.0), (0.03, 3.6), (-0.03, 3.6)], -4.02, DARK)
+    _on_end(load, rect(-1.15, 1.15, 1.25, 3.45), -4.01, SECOND_PAINT)
+    _on_end(load, rect(-0.03, 0.03, 1.0, 3.6), -4.02, DARK)
     for side in (-1, 1):
         for z in (-3.0, -1.9):
             _wheel(load, side * 1.22, 0.5, z, side)
         _wheel(cab, side * 1.2, 0.5, 2.6, side)
-    _on_end(load, [(-1.25, 0.55), (1.25, 0.55), (1.25, 0.8), (-1.25, 0.8)], -4.02, DARK)
+    _on_end(load, rect(-1.25, 1.25, 0.55, 0.8), -4.02, DARK)
     _lights(load, 2.4, 8.0, 0.72)
     cab.box((2.4, 1.1, 1.8), (0, 0.5, 2.9), SECOND_PAINT, Material.PAINTWORK)
     cab.box((2.4, 1.2, 1.8), (0, 1.6, 2.9), GLASS, Material.GLASS, taper=(0.95, 0, 0.25), roof=SECOND_PAINT)
@@ -104,25 +102,20 @@ def _coach(width: float, height: float, length: float, wheels: tuple[float, ...]
     shape.box((width, height - 0.3, length), (0, 0.3, 0), PAINT, Material.PAINTWORK, roof=SECOND_PAINT)
     half, top = width / 2 + 0.01, height - 0.55
     for side in (-1, 1):
-        _on_side(shape, side * half, -length / 2, length / 2, (0.32, 0.7), SECOND_PAINT)
+        _on_side(shape, rect(-length / 2, length / 2, 0.32, 0.7), side * half, SECOND_PAINT)
         panes = round(length / 1.7)
         for number in range(panes):
             start = -length / 2 + 0.15 + number * (length - 0.3) / panes
             low = 0.5 if number % 3 == 1 and side > 0 else belt
-            _on_side(shape, side * (half + 0.01), start + 0.1, start + 1.5, (low, top), GLASS, Material.GLASS, 0.14)
+            pane = rect(start + 0.1, start + 1.5, low, top)
+            _on_side(shape, pane, side * (half + 0.01), GLASS, Material.GLASS, 0.14)
         for z in wheels:
             _wheel(shape, side * (half + 0.01), 0.48, z, side)
     for end in (-1, 1):
         z = end * (length / 2 + 0.01)
-        pane = [
-            (-half + 0.18, belt - 0.1),
-            (half - 0.18, belt - 0.1),
-            (half - 0.25, top),
-            (-half + 0.25, top),
-        ]
+        pane = [(-half + 0.18, belt - 0.1), (half - 0.18, belt - 0.1), (half - 0.25, top), (-half + 0.25, top)]
         _on_end(shape, pane, z, GLASS, Material.GLASS, 0.1)
-        board = [(-0.7, top + 0.08), (0.7, top + 0.08), (0.7, top + 0.38), (-0.7, top + 0.38)]
-        _on_end(shape, board, z, (0.25, 0.16, 0.05), Material.LAMP, 1.5)
+        _on_end(shape, rect(-0.7, 0.7, top + 0.08, top + 0.38), z, (0.25, 0.16, 0.05), Material.LAMP, 1.5)
     _lights(shape, width, length, 0.75)
     return shape.build()
 
@@ -132,25 +125,19 @@ def bicycle(*, sideways: bool) -> Model:
     """A bicycle along x when ``sideways``, else seen from behind."""
     shape = Shape()
     if not sideways:
-        _narrow_two_wheeler(shape, 0.05, 0.68)
-        shape.upright([(-0.28, 0.98), (0.28, 0.98), (0.28, 1.03), (-0.28, 1.03)], DARK)
-        shape.upright([(-0.04, 0.6), (0.04, 0.6), (0.04, 0.98), (-0.04, 0.98)], PAINT)
+        shape.upright(rect(-0.05, 0.05, 0, 0.68), DARK)
+        shape.upright(rect(-0.28, 0.28, 0.98, 1.03), DARK)
+        shape.upright(rect(-0.04, 0.04, 0.6, 0.98), PAINT)
         return shape.build()
     for x in (-0.52, 0.52):
         shape.upright(disc(0.34, x, 0.34), DARK)
         shape.upright(disc(0.27, x, 0.34), (0.42, 0.42, 0.42))
-    rear, pedals, front, saddle, head, bars = (
-        (-0.52, 0.34),
-        (-0.02, 0.36),
-        (0.52, 0.34),
-        (-0.1, 0.78),
-        (0.38, 0.78),
-        (0.36, 1),
-    )
+    rear, pedals, front = (-0.52, 0.34), (-0.02, 0.36), (0.52, 0.34)
+    saddle, head, bars = (-0.1, 0.78), (0.38, 0.78), (0.36, 1)
     for a, b in ((rear, saddle), (saddle, head), (pedals, head), (rear, pedals), (front, bars), (pedals, saddle)):
         _bar(shape, a, b, 0.045, PAINT)
-    shape.upright([(-0.3, 0.92), (-0.04, 0.92), (-0.04, 0.99), (-0.3, 0.99)], DARK)
-    shape.upright([(0.3, 0.98), (0.5, 0.98), (0.5, 1.04), (0.3, 1.04)], DARK)
+    shape.upright(rect(-0.3, -0.04, 0.92, 0.99), DARK)
+    shape.upright(rect(0.3, 0.5, 0.98, 1.04), DARK)
     return shape.build()
 
 
@@ -159,10 +146,10 @@ def motorcycle(*, sideways: bool) -> Model:
     """A motorcycle or scooter along x when ``sideways``, else seen from behind."""
     shape = Shape()
     if not sideways:
-        _narrow_two_wheeler(shape, 0.09, 0.62)
+        shape.upright(rect(-0.09, 0.09, 0, 0.62), DARK)
         shape.upright([(-0.2, 0.45), (0.2, 0.45), (0.26, 0.8), (-0.26, 0.8)], PAINT, Material.PAINTWORK)
-        shape.upright([(-0.4, 1.02), (0.4, 1.02), (0.4, 1.1), (-0.4, 1.1)], DARK)
-        shape.upright([(-0.1, 0.66), (0.1, 0.66), (0.1, 0.76), (-0.1, 0.76)], TAILLIGHT, Material.LAMP, glow=1.2)
+        shape.upright(rect(-0.4, 0.4, 1.02, 1.1), DARK)
+        shape.upright(rect(-0.1, 0.1, 0.66, 0.76), TAILLIGHT, Material.LAMP, glow=1.2)
         return shape.build()
     for x in (-0.7, 0.7):
         shape.upright(disc(0.33, x, 0.33), DARK)
@@ -175,18 +162,12 @@ def motorcycle(*, sideways: bool) -> Model:
     return shape.build()
 
 
-def _narrow_two_wheeler(shape: Shape, half_width: float, height: float) -> None:
-    shape.upright([(-half_width, 0), (half_width, 0), (half_width, height), (-half_width, height)], DARK)
-
-
 def _bar(shape: Shape, a: tuple[Number, Number], b: tuple[Number, Number], width: float, color: Color) -> None:
     across = (b[1] - a[1], a[0] - b[0])
     norm = (across[0] ** 2 + across[1] ** 2) ** 0.5
     dx, dy = across[0] / norm * width / 2, across[1] / norm * width / 2
-    shape.upright(
-        [(a[0] - dx, a[1] - dy), (a[0] + dx, a[1] + dy), (b[0] + dx, b[1] + dy), (b[0] - dx, b[1] - dy)],
-        color,
-    )
+    outline = [(a[0] - dx, a[1] - dy), (a[0] + dx, a[1] + dy), (b[0] + dx, b[1] + dy), (b[0] - dx, b[1] - dy)]
+    shape.upright(outline, color)
 
 
 def _underside(shape: Shape, width: float, length: float, height: float, center: float = 0.0) -> None:
@@ -201,12 +182,7 @@ def _wheel(shape: Shape, x: float, radius: float, z: float, side: int) -> None:
 
 
 def _on_end(
-    shape: Shape,
-    outline: Outline,
-    z: Number,
-    color: Color,
-    material: Material = Material.PLAIN,
-    glow: float = 0.0,
+    shape: Shape, outline: Outline, z: Number, color: Color, material: Material = Material.PLAIN, glow: float = 0.0
 ) -> None:
     """A patch on the rear (z < 0) or the front of a body."""
     points = [(x, y, z) if z < 0 else (-x, y, z) for x, y in outline]
@@ -214,19 +190,10 @@ def _on_end(
 
 
 def _on_side(
-    shape: Shape,
-    x: float,
-    start: float,
-    end: float,
-    heights: tuple[float, float],
-    color: Color,
-    material: Material = Material.PLAIN,
-    glow: float = 0.0,
+    shape: Shape, outline: Outline, x: Number, color: Color, material: Material = Material.PLAIN, glow: float = 0.0
 ) -> None:
-    """A patch on the left (x < 0) or the right side of a body."""
-    low, high = heights
-    near, far = (start, end) if x > 0 else (end, start)
-    points = [(x, low, near), (x, low, far), (x, high, far), (x, high, near)]
+    """A patch on the left (x < 0) or the right side of a body; ``outline`` holds (z, y)."""
+    points = [(x, y, z) for z, y in (outline if x > 0 else outline[::-1])]
     shape.polygon(points, color, material, glow=glow, two_sided=False)
 
 
@@ -234,10 +201,5 @@ def _lights(shape: Shape, width: float, length: float, height: float) -> None:
     for end, color, glow in ((-1, TAILLIGHT, 1.2), (1, HEADLIGHT, 14.0)):
         for side in (-1, 1):
             x = side * (width / 2 - 0.22)
-            outline = [
-                (x - 0.17, height - 0.08),
-                (x + 0.17, height - 0.08),
-                (x + 0.17, height + 0.08),
-                (x - 0.17, height + 0.08),
-            ]
+            outline = rect(x - 0.17, x + 0.17, height - 0.08, height + 0.08)
             _on_end(shape, outline, end * (length / 2 + 0.015), color, Material.LAMP, glow)
