@@ -105,6 +105,8 @@ def train(
         if last or any(step % every == 0 for every in at):
             late = time.monotonic() - saved > config.checkpoint_every_seconds
             due = last or late or step % config.checkpoint_every_steps == 0
+            if step % config.checkpoint_every_steps == 0 and progress.loss_sums:
+                _finite_means(progress, config, context)  # No checkpoint ever holds what has diverged.
             context.report(_numbers(progress, batch_size, config.steps), _writer(learner, progress), due=due)
             saved = time.monotonic() if due else saved
         mark = time.monotonic()
@@ -143,14 +145,20 @@ def _resume(learner: Learner, config: LoopConfig, batch_size: int, context: Trai
 
 def _log_losses(progress: Progress, config: LoopConfig, context: TrainContext) -> None:
     """Move the mean losses since the last entry to the curves: the only wait for the device in a step."""
+    means = _finite_means(progress, config, context)
+    progress.loss_sums = {}
+    progress.curves += [(progress.step, name, mean) for name, mean in means.items()]
+
+
+def _finite_means(progress: Progress, config: LoopConfig, context: TrainContext) -> dict[str, float]:
+    """Mean of each loss since the last entry on the curves, over all ranks; raises ``Diverged`` where one is not."""
     names = sorted(progress.loss_sums)
     since = (progress.step - 1) % config.log_every_steps + 1
     means = (context.all_reduce(torch.stack([progress.loss_sums[name] for name in names])) / since).tolist()
-    progress.loss_sums = {}
     for name, mean in zip(names, means, strict=True):
         if not math.isfinite(mean):
             raise Diverged(f"{name} is {mean} at step {progress.step} of {config.steps}")
-        progress.curves.append((progress.step, name, mean))
+    return dict(zip(names, means, strict=True))
 
 
 def _score(learner: Learner, progress: Progress) -> None:

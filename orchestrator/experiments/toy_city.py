@@ -1,8 +1,8 @@
 """The gaps of Toy City: train on each domain, look at all of them.
 
 The yardstick of every study on Toy City: what a segmenter loses that was trained on another domain, and what one
-reaches that was trained on the domain itself. Split roles: ``<domain>_val`` selects checkpoints, ``<domain>_test`` is reported;
-``<domain>_held_out`` is for ``confirm``.
+reaches that was trained on the domain itself. Split roles: ``<domain>_val`` selects checkpoints, ``<domain>_test`` is
+reported; ``<domain>_held_out`` is for ``confirm``.
 """
 
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages

@@ -169,12 +169,7 @@ def test_an_evaluation_counts_each_image_once(two: Path, toy_city: Path, tmp_pat
     "case",
     [
         "frozen",
-        pytest.param(
-            "local",
-            marks=pytest.mark.xfail(
-                strict=True, reason="each rank scores with its own running statistics, and rank 0's are kept"
-            ),
-        ),
+        "local",
     ],
 )
 def test_the_selection_is_the_score_of_the_weights_that_are_kept(case: str, two: Path, toy_city: Path, tmp_path: Path):

@@ -100,7 +100,7 @@ def test_list_names_experiments_arms_and_searches(nightshift):
     for part in ("demo:", "camvid:", "arms: supervised", "searches: loss_alpha", "presets: toy_city"):
         assert part in done.out
     listed = {line["experiment"]: line for line in json.loads(nightshift("list", "--json").out)}
-    assert set(listed) == {"demo", "camvid"}
+    assert set(listed) == {"demo", "camvid", "toy_city"}
     assert listed["demo"]["arms"] == ["supervised"]
 
 

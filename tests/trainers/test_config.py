@@ -43,7 +43,9 @@ def test_no_runtime_field_is_left_anywhere_in_a_key():
         for name, field in type(model).model_fields.items()
         if field.json_schema_extra == RUNTIME
     }
-    assert runtime == {"score_batch_size", "loader_workers", "cache_bytes", "checkpoint_every_steps"}
+    assert runtime == {"score_batch_size", "loader_workers", "cache_bytes"} | {
+        f"checkpoint_every_{unit}" for unit in ("steps", "seconds")
+    }
     assert not any(f'"{name}"' in json.dumps(keyed(config())) for name in runtime)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.checkpoint import load_state
-from trainers.context import PlainContext
+from trainers.context import SAVE_AND_EXIT, PlainContext
 from trainers.data.loader import Batch
 from trainers.errors import Diverged, UserError
 from trainers.loop import train
@@ -194,8 +194,31 @@ def test_the_last_step_is_scored_logged_and_kept_whatever_the_distances(tmp_path
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_names_itself_and_the_step(tmp_path: Path, value: float):
     with pytest.raises(Diverged, match=rf"^loss is {value} at step 3 of 4$"):
-        run(tmp_path, Walk(losses={2: value}))
+        run(tmp_path, Walk(losses={2: value}), checkpoint_every_steps=9)
     assert not (tmp_path / "final.pt").exists()
+
+
+def test_no_checkpoint_holds_what_has_diverged(tmp_path: Path):
+    """Also where a checkpoint is due between two entries on the curves."""
+    with pytest.raises(Diverged, match="^loss is nan at step 2 of 4$"):
+        run(tmp_path, Walk(losses={2: math.nan}), log_every_steps=9, checkpoint_every_steps=1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_a_stop_that_asks_to_save_leaves_a_checkpoint_that_was_not_due(tmp_path: Path):
+    def stop(code: int, folder: Path) -> None:
+        def on_report(metrics: object) -> None:
+            raise SystemExit(code)
+
+        context = PlainContext(folder, on_report=on_report)
+        config = LoopConfig(steps=4, log_every_steps=2, score_every_steps=4, checkpoint_every_steps=4)
+        with pytest.raises(SystemExit):
+            train(Walk(), batches, config, batch_size=2, seed=0, output=tmp_path, context=context)
+
+    stop(SAVE_AND_EXIT, tmp_path / "saved")
+    stop(0, tmp_path / "pruned")
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["step-00000002"]
+    assert not (tmp_path / "pruned").exists()
 
 
 def test_a_stop_out_of_a_report_is_not_swallowed(tmp_path: Path):

@@ -4,6 +4,7 @@ Shape legend: nothing here reads pixels except ``check_split``; the loaders do (
 To add a data set, write its ``list_*`` function and one entry in ``DATASETS``.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,9 @@ class DataSplit(Config):
 def inside(root: Path, relative: str) -> Path:
     """``root / relative``; a list entry that leaves the root is refused."""
     path = root / relative
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not Path(os.path.normpath(path)).is_relative_to(
+        os.path.normpath(root)
+    ):  # Links inside the root are its owner's.
         raise UserError(f"{relative!r} in a list of {root} lies outside of it; entries must stay inside the root")
     return path
 

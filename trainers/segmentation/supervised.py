@@ -67,7 +67,9 @@ class SupervisedLearner:
         return losses
 
     def score(self) -> Mapping[str, float]:
-        """mIoU on the select split."""
+        """mIoU on the select split, of the weights that a checkpoint would keep."""
+        if self.config.batch_norm == "local":
+            self._take_running_statistics_of_rank_0()
         self.segmenter.eval()
         batches = evaluation_batches(
             self._select, batch_size=self.config.score_batch_size, workers=0, context=self.context
@@ -76,6 +78,14 @@ class SupervisedLearner:
             tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
         class_set = CLASS_SETS[DATASETS[self._select.split.dataset].class_set]
         return {"selection": scores(tally.confusion.cpu().numpy(), class_set).miou or 0.0}
+
+    def _take_running_statistics_of_rank_0(self) -> None:
+        """Each rank has statistics of its own shard; training uses none of them, and checkpoints hold rank 0's."""
+        if self.context.world_size == 1:
+            return
+        for buffer in self.segmenter.buffers():
+            mine = buffer if self.context.rank == 0 else torch.zeros_like(buffer)
+            buffer.copy_(self.context.all_reduce(mine))
 
     def weights(self) -> dict[str, Tensor]:
         """The segmenter, normalization included."""

@@ -27,7 +27,10 @@ def write_description(folder: Path, trained: Trained) -> None:
 
 def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
     """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
-    described = json.loads((folder / "segmenter.json").read_text())
+    description = folder / "segmenter.json"
+    if not description.is_file():
+        raise UserError(f"{folder} holds no trained segmenter: {description.name} is missing")
+    described = json.loads(description.read_text())
     network = NetworkConfig(**described["network"])
     segmenter = build_segmenter(network, pretrained=False)
     path = folder / f"{checkpoint}.pt"
