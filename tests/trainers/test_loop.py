@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_names_itself_and_the_step(tmp_path: Path, val
 
 def test_no_checkpoint_holds_what_has_diverged(tmp_path: Path):
     """Also where a checkpoint is due between two entries on the curves."""
-    with pytest.raises(Diverged, match="^loss is nan at step 2 of 4$"):
+    with pytest.raises(Diverged, match=r"^loss is nan at step 2 of 4$"):
         run(tmp_path, Walk(losses={2: math.nan}), log_every_steps=9, checkpoint_every_steps=1)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
