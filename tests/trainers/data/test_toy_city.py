@@ -22,6 +22,7 @@ from trainers.data.toy_city.dice import Dice
 from trainers.data.toy_city.frame import majority_index
 from trainers.data.toy_city.labels import LABEL, THINGS
 from trainers.data.toy_city.street import KINDS
+from trainers.data.toy_city.traffic import SHIFT, build_scene
 from trainers.data.toy_city.writing import POOL, place_in_city
 
 TRAIN_ID = lookup_table(CITYSCAPES)
@@ -127,6 +128,9 @@ def test_another_visit_finds_the_street_but_not_its_traffic():
         agree.append(np.mean(first[standing] == second[standing]))
         a, b = ((labels >= PERSON) & (labels != IGNORE_LABEL) for labels in (first, second))
         moving.append(((a & b).sum(), (a | b).sum()))
+        here, there = (build_scene(0, street, 1, visit).camera for visit in (0, 1))
+        assert 0 < abs(here.position[2] - there.position[2]) <= SHIFT
+        assert 0 < abs(here.yaw - there.yaw) < 0.3
     both, either = np.sum(moving, axis=0)
     assert np.mean(agree) > 0.7
     assert both < 0.5 * either
@@ -155,7 +159,7 @@ def test_forty_images_hold_all_classes_in_realistic_shares(split: list[Frame]):
         assert 0.0004 < share[name] < 0.05, (name, share[name])
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**31), start=st.integers(0, 1000))
 def test_every_kind_of_street_shows_its_rare_things_whatever_the_seed(seed: int, start: int):
     shown: set[int] = set()
@@ -305,6 +309,12 @@ def test_pairs_name_a_night_image_and_its_place_by_day(tree: tuple[Path, list[Pa
     for pair in pairs:
         streets = {Path(name).stem.split("_")[1] for name in pair.values()}
         assert len(streets) == 1
+    days = [shot for shot in plan_tree({}, pairs=7) if shot.look == "day"]
+    nights = [shot for shot in plan_tree({}, pairs=7) if shot.look == "night"]
+    assert {(shot.street, shot.frame) for shot in nights} == {(shot.street, shot.frame) for shot in days}
+    assert all(shot.visit == 0 for shot in days)
+    assert all(shot.visit > 0 for shot in nights)
+    assert len({(shot.street, shot.frame, shot.visit) for shot in nights}) == 7
 
 
 def test_the_pool_mixes_four_looks_and_only_its_provenance_tells_them(tree: tuple[Path, list[Path]]):
