@@ -41,6 +41,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     """In order, on one storage, with tiny settings; those that need photographs only where these are."""
     photographs = ROOT.parent / "shared" / "data" / "camvid"
@@ -61,8 +62,10 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
             ]
         elif words[0] in ("run", "sweep"):
             words += TINY
-        if words[0] == "sweep" and "--trials" in words and "demo" in words:
+        if words[0] == "sweep" and "demo" in words:
             words += ["--trials", "2", "--seeds", "1"]
+        if words[0] == "resume":
+            words += ["--trials", "3"]
         done = subprocess.run(
             [sys.executable, "-m", "orchestrator", *words],
             cwd=ROOT,

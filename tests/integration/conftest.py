@@ -34,15 +34,15 @@ class Commands:
         self._environment = {name: value for name, value in os.environ.items() if name not in hidden}
         self._environment |= {"COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
 
-    def __call__(self, *words, program=COMMAND, timeout=240):
+    def __call__(self, *words):
         """Run to the end."""
         return subprocess.run(
-            [*program, *map(str, words)],
+            [*COMMAND, *map(str, words)],
             cwd=ROOT,
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=240,
         )
 
     def start(self, *words):

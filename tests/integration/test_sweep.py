@@ -8,6 +8,7 @@ import sysconfig
 
 import psutil
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from results.leaderboard import load
@@ -99,12 +100,13 @@ print(len(frame), frame["miou"].between(0, 1).all(), len(frame["confusion"].iloc
 
 def test_the_same_command_again_runs_nothing(nightshift, words, swept):
     storage, first = swept
-    before = mtimes(storage)
+    request = storage / "sweeps" / "one" / "request.json"  # What was asked for last, always written anew.
+    before = mtimes(storage) | {request: 0}
     done = nightshift(*words, "--trials", "3", "--storage", storage)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "one: 6 of 6 trials have ended already\n"
     assert done.stdout == first.stdout
-    assert mtimes(storage) == before, "Ray was started for nothing"
+    assert mtimes(storage) | {request: 0} == before, "Ray was started for nothing"
 
 
 def test_more_trials_keep_the_old_rows_and_add_new_ones(nightshift, words, swept, tmp_path):
@@ -122,12 +124,20 @@ def test_more_trials_keep_the_old_rows_and_add_new_ones(nightshift, words, swept
     assert sum("finished" in line for line in done.stderr.splitlines()) == 2
 
 
-def test_another_sweep_under_the_same_name_is_refused(nightshift, words, swept):
+def test_another_experiment_under_the_same_name_is_refused(nightshift, swept, tmp_path):
     storage, _ = swept
-    done = nightshift(*words, "--trials", "3", "--set", "train.batch_size=2", "--storage", storage)
+    before = mtimes(storage / "sweeps")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for split in ("day_train", "day_val", "dusk_adapt", "dusk_val"):
+        (tmp_path / f"{split}.txt").write_text(split)
+        Image.new("RGB", (32, 32)).save(tmp_path / "images" / f"{split}.png")
+        Image.new("L", (32, 32)).save(tmp_path / "labels" / f"{split}.png")
+    done = nightshift("sweep", "camvid", "--set", f"data.camvid.root={tmp_path}", "--name", "one", "--storage", storage)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "the sweep one exists with other settings" in done.stderr
-    assert "--name" in done.stderr
+    for part in ("the sweep one exists with other settings", "'demo'", "'camvid'", "--name"):
+        assert part in done.stderr
+    assert mtimes(storage / "sweeps") == before
 
 
 def test_a_lost_row_is_written_again_from_the_ledger(nightshift, words, swept, tmp_path):
