@@ -78,12 +78,12 @@ class Store:
         self._verified.add(artifact.folder)
         return None
 
-    def quarantine(self, artifact: Artifact) -> Path:
-        """Move a damaged artifact out of the way; where to."""
-        name = f"{artifact.folder.parent.name}-{artifact.folder.name}-{uuid.uuid4().hex[:8]}"
-        grave = self.root / "quarantine" / name
+    def quarantine(self, path: Path) -> Path:
+        """Move what is damaged to ``quarantine/`` under a name that says where it was; where to."""
+        name = "-".join(path.relative_to(self.root).parts)
+        grave = self.root / "quarantine" / f"{name}-{uuid.uuid4().hex[:8]}"
         grave.parent.mkdir(parents=True, exist_ok=True)
-        artifact.folder.rename(grave)
+        path.rename(grave)
         return grave
 
     def publish(

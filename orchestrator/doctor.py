@@ -60,14 +60,10 @@ def _artifacts(storage: Path) -> Iterator[Finding]:
 
 
 def _to_quarantine(storage: Path, path: Path) -> Callable[[], None]:
-    return lambda: quarantine(storage, path)
+    def repair() -> None:
+        Store(storage).quarantine(path)
 
-
-def quarantine(storage: Path, path: Path) -> None:
-    """Move ``path`` to ``quarantine/`` under a name that says where it was."""
-    grave = storage / "quarantine" / f"{'-'.join(path.relative_to(storage).parts)}-{time.time_ns()}"
-    grave.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(grave)
+    return repair
 
 
 def _partial(storage: Path) -> Iterator[Finding]:

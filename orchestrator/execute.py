@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.artifacts import Artifact, Store
 from orchestrator.graph import Planned
-from orchestrator.leases import Lease, acquire
+from orchestrator.leases import Lease, LeaseLost, acquire
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext
@@ -95,14 +96,15 @@ class Walk:
 
     def _whole(self, one: Planned) -> Artifact | None:
         """The artifact of a stage, if it exists and is undamaged."""
-        artifact = self.store.find(one.method.name, one.key)
-        if artifact is None:
-            return None
-        damage = self.store.damage(artifact)
+        try:
+            artifact = self.store.find(one.method.name, one.key)
+            damage = self.store.damage(artifact) if artifact is not None else None
+        except UserError as error:  # The manifest itself.
+            artifact, damage = None, str(error)
         if damage is None:
             return artifact
         try:
-            grave = self.store.quarantine(artifact)
+            grave = self.store.quarantine(self.store.folder(one.method.name, one.key))
         except FileNotFoundError:  # Another one saw the damage too, and was faster.
             return None
         self.observe(Event("damaged", one.name, f"{damage}; moved to {grave}; made again where needed"))
@@ -116,6 +118,16 @@ class Walk:
         return StageReport(one.name, one.key, hit=True, seconds=artifact.seconds)
 
     def _make_once(self, one: Planned, context: TrainContext) -> StageReport:
+        """Make a stage, however often this process stands still and loses its lease to another one."""
+        while True:
+            try:
+                return self._make_under_lease(one, context)
+            except LeaseLost:
+                if context.world_size > 1:  # The other ranks wait in a collective: their group has to end.
+                    raise
+                self.observe(Event("lost", one.name, "stood still for too long, and another process took over"))
+
+    def _make_under_lease(self, one: Planned, context: TrainContext) -> StageReport:
         """Make a stage under its lease, unless somebody else does so first."""
         partial = self.store.partial(one.key)
         lease: Lease | None = None

@@ -152,7 +152,7 @@ def test_a_walk_reports_a_damaged_artifact_and_makes_it_again(tmp_path, kind):
     folder = store.folder("fake", first["train"].key)
     whole = (folder / "value.txt").read_text()
     DAMAGE[kind](folder / "value.txt")
-    store.quarantine(store.find("fake_plain", first["val@best"].key))  # So that the training is needed.
+    store.quarantine(store.folder("fake_plain", first["val@best"].key))  # So that the training is needed.
     events = []
     again = {report.name: report.hit for report in fakes.walk(tmp_path, observe=events.append)}
     assert again == {"source": True, "translate": True, "train": False, "val@best": False, "val@final": True}
@@ -160,7 +160,7 @@ def test_a_walk_reports_a_damaged_artifact_and_makes_it_again(tmp_path, kind):
     (told,) = [event for event in events if event.kind == "damaged"]
     assert told.stage == "train"
     assert str(folder / "value.txt") in told.text
-    (grave,) = (tmp_path / "quarantine").glob("fake-*")
+    (grave,) = (tmp_path / "quarantine").glob("artifacts-fake-*")
     assert str(grave) in told.text
     assert (grave / "manifest.json").is_file()
     assert all(report.hit for report in fakes.walk(tmp_path))
@@ -185,12 +185,43 @@ def test_two_who_find_the_same_damage_both_go_on(tmp_path, monkeypatch):
     (Store(tmp_path).folder("fake_plain", best.key) / "value.txt").write_text("x")
     quarantine = Store.quarantine
 
-    def late(store, artifact):
-        quarantine(Store(tmp_path), artifact)
-        return quarantine(store, artifact)
+    def late(store, folder):
+        quarantine(Store(tmp_path), folder)
+        return quarantine(store, folder)
 
     monkeypatch.setattr(Store, "quarantine", late)
     assert [report.name for report in fakes.walk(tmp_path) if not report.hit] == ["val@best"]
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_a_stage_whose_manifest_is_damaged_is_made_again(tmp_path):
+    first = {report.name: report for report in fakes.walk(tmp_path)}
+    manifest = Store(tmp_path).folder("fake_plain", first["val@best"].key) / "manifest.json"
+    manifest.write_text(manifest.read_text()[:40])
+    events = []
+    again = {report.name: report.hit for report in fakes.walk(tmp_path, observe=events.append)}
+    assert [name for name, hit in again.items() if not hit] == ["val@best"]
+    (told,) = [event for event in events if event.kind == "damaged"]
+    assert str(manifest) in told.text
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_who_lost_the_lease_takes_what_the_other_one_made(tmp_path):
+    """This process stood still in the middle of a stage; another one takes over and finishes it."""
+    from orchestrator.leases import LeaseLost
+
+    events = []
+
+    def observe(event):
+        events.append(event)
+        if [one.kind for one in events].count("progress") == 1 and event.kind == "progress":
+            next(tmp_path.glob("partial/*/lease")).unlink()
+            fakes.walk(tmp_path, ends=["source"])
+            raise LeaseLost("taken over")
+
+    (report,) = fakes.walk(tmp_path, ends=["source"], observe=observe)
+    assert [event.kind for event in events] == ["start", "progress", "lost", "hit"]
+    assert report.hit
 
 
 def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):

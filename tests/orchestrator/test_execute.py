@@ -71,7 +71,7 @@ def test_inputs_of_a_hit_are_not_made(tmp_path):
     reports = {report.name: report for report in walk(tmp_path)}
     store = Store(tmp_path)
     for name, method in (("source", "fake_plain"), ("translate", "fake_shared"), ("val@final", "fake_plain")):
-        store.quarantine(store.find(method, reports[name].key))
+        store.quarantine(store.folder(method, reports[name].key))
     assert hits(walk(tmp_path)) == {"train": True, "val@best": True, "val@final": False}
     assert calls(tmp_path) == [*ALL, "val@final"]
 
