@@ -153,8 +153,11 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
+        from orchestrator.cli.bar import bar
+
         with ThreadPoolExecutor(num_cpus()) as pool:
-            for _ in pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples):
+            checked = pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples)
+            for _ in bar(checked, len(samples), f"first sight of {split}"):
                 pass
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])

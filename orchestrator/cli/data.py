@@ -1,15 +1,14 @@
 """``nightshift data``: make, check and index data sets."""
 
 import json as json_module
-import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.bar import bar
 from trainers.errors import UserError, nearest
 
 app = typer.Typer(help="Make the built-in data set; check and index the folder of any data set.", no_args_is_help=True)
@@ -52,7 +51,7 @@ def make(
     counts = config.counts()
     frames = write_tree(aside, seed=city_seed, height=height, width=width, counts=counts)
     total = sum(sum(parts.values()) for parts in counts.values())
-    for _ in _track(frames, total, "rendering"):
+    for _ in bar(frames, total, "rendering"):
         pass
     aside.rename(output)
     typer.echo(f"{total} images in {output}")
@@ -77,7 +76,7 @@ def check(
         samples = open_listing(root, one, must_exist=split is not None)
         counts[one.split] = len(samples)
         found = check_split(samples, one)
-        for problem in _track(found, len(samples), str(one)):
+        for problem in bar(found, len(samples), str(one)):
             problems += [problem] if problem else []
     if not any(counts.values()):
         raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
@@ -144,7 +143,7 @@ def _frequencies(split, samples) -> dict[str, float] | None:  # type: ignore[no-
     label_map = DATASETS[split.dataset].label_map
     table = lookup_table(label_map)
     counts: Counter[str] = Counter()
-    for sample in _track(samples, len(samples), str(split)):
+    for sample in bar(samples, len(samples), str(split)):
         if sample.label is not None:
             pixels = np.bincount(table[read_label(sample.label, label_map)].ravel(), minlength=256)
             counts.update(dict(zip(CLASS_NAMES, pixels[: len(CLASS_NAMES)].tolist(), strict=True)))
@@ -167,14 +166,3 @@ def _splits(dataset: str, split: str | None):  # type: ignore[no-untyped-def]
     if split is not None and split not in names:
         raise UserError(f"{dataset} has no split {split!r}: {nearest(split, names)}")
     return [DataSplit(dataset=dataset, split=name) for name in (names if split is None else [split])]
-
-
-def _track(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-    """A progress bar on standard error, in a terminal only; results go to standard output."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(file=sys.stderr)
-    return track(
-        items, total=total, description=description, console=console, transient=True, disable=not console.is_terminal
-    )
