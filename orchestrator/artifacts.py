@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from orchestrator.files import read_json, write_durably
 from orchestrator.graph import canonical
@@ -42,9 +42,11 @@ class Artifact:
 class Store:
     """Artifacts of one storage folder."""
 
+    _verified: ClassVar[set[Path]] = set()
+    """Folders that this process has read whole; trials that follow one another in it read them once."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._verified: set[Path] = set()
 
     def folder(self, method: str, key: str) -> Path:
         """Where the artifact lies, or will."""
@@ -84,6 +86,7 @@ class Store:
         grave = self.root / "quarantine" / f"{name}-{uuid.uuid4().hex[:8]}"
         grave.parent.mkdir(parents=True, exist_ok=True)
         path.rename(grave)
+        self._verified.discard(path)
         return grave
 
     def publish(

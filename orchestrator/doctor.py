@@ -9,11 +9,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestrator.artifacts import Store
 from orchestrator.files import read_json, require_writable
-from orchestrator.leases import read_lease, remove_if_dead
+from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
 from results.store import NewerSchemaError, read_curves, read_scores
 from trainers.errors import UserError
 
@@ -26,7 +27,7 @@ class Finding:
     problem: str
     remedy: str
     """What ``--repair`` does, or what a person can do."""
-    repair: Callable[[], None] | None = None
+    repair: Callable[[], object] | None = None
     """``None`` where only a person can decide."""
 
 
@@ -40,7 +41,7 @@ def examine(storage: Path) -> Iterator[Finding]:
         raise UserError(f"the storage {storage} does not exist")
     require_writable(storage)
     yield from _artifacts(storage)
-    yield from _partial(storage)
+    yield from _leases(storage)
     yield from _ledgers(storage)
     yield from _leaderboard(storage)
 
@@ -66,11 +67,12 @@ def _to_quarantine(storage: Path, path: Path) -> Callable[[], None]:
     return repair
 
 
-def _partial(storage: Path) -> Iterator[Finding]:
+def _leases(storage: Path) -> Iterator[Finding]:
     for lease in sorted(storage.glob("partial/*/lease")) + sorted(storage.glob("sweeps/*/driver")):
         record = read_lease(lease)
-        if record is not None and remove_if_dead(lease):
-            yield Finding(lease, f"lease of process {record['pid']}, which is gone", "removed", lambda: None)
+        if record is not None and is_dead_here(record):
+            problem = f"lease of process {record['pid']}, which is gone"
+            yield Finding(lease, problem, "removed", partial(remove_if_dead, lease))
 
 
 def _ledgers(storage: Path) -> Iterator[Finding]:
@@ -82,7 +84,7 @@ def _ledgers(storage: Path) -> Iterator[Finding]:
                 read_json(path, "the record")
             except UserError as error:
                 yield Finding(path, str(error), _loss(path), _to_quarantine(storage, path))
-        for leftover in sweep.rglob(".*.aside"):
+        for leftover in filter(_is_old, sweep.rglob(".*.aside")):
             yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
 
 
@@ -109,9 +111,13 @@ def _leaderboard(storage: Path) -> Iterator[Finding]:
         for file in broken:
             remedy = "moved to quarantine; the sweep's next start writes the rows again from its ledger"
             yield Finding(file.path, file.reason, remedy, _to_quarantine(storage, file.path))
-    for leftover in sorted((storage / "leaderboard" / "staging").glob("*")):
-        if time.time() - leftover.stat().st_mtime > 3600:
-            yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+    for leftover in filter(_is_old, sorted((storage / "leaderboard" / "staging").glob("*"))):
+        yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+
+
+def _is_old(path: Path) -> bool:
+    """Whether no writer can still be at work on it."""
+    return time.time() - path.stat().st_mtime > 3600
 
 
 @dataclass(frozen=True)
@@ -136,14 +142,18 @@ def garbage(storage: Path) -> list[Garbage]:
         )
     if running := next(storage.glob("sweeps/*/driver"), None):
         raise UserError(f"the sweep {running.parent.name} is running in this storage; wait for it to end")
+    for lease in storage.glob("partial/*/lease"):
+        record = read_lease(lease)
+        if record is not None and not is_dead_here(record):
+            raise UserError(f"process {record['pid']} on {record['host']} is making {lease.parent.name}; wait for it")
     found = []
     for method in sorted((storage / "artifacts").glob("*")):
         for artifact in store.manifests(method.name):
             if artifact.manifest["key"] not in kept:
                 found.append(Garbage(artifact.folder, _size(artifact.folder), "no row refers to it"))
-    for partial in sorted((storage / "partial").glob("*")):
-        if read_lease(partial / "lease") is None:
-            found.append(Garbage(partial, _size(partial), "a stage that nobody works on (its checkpoint is lost)"))
+    for unfinished in sorted((storage / "partial").glob("*")):
+        why = "a stage that nobody works on (its checkpoint is lost)"
+        found.append(Garbage(unfinished, _size(unfinished), why))
     for grave in sorted((storage / "quarantine").glob("*")):
         found.append(Garbage(grave, _size(grave), "was found damaged"))
     return found

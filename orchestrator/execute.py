@@ -6,6 +6,7 @@ decides and the other ranks follow.
 
 from __future__ import annotations  # The annotations that need torch are never evaluated.
 
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -148,10 +149,13 @@ class Walk:
                 self.store.forget_partial(one.key)
 
     def _make(self, one: Planned, partial: Path, lease: Lease | None, context: TrainContext) -> StageReport:
-        output = partial / "output"
+        # A folder of its own: a former holder that stood still may wake up and go on writing into its own.
+        (nonce,) = self._agree([secrets.randbits(31) if context.rank == 0 else 0], context)
+        output = partial / f"output-{nonce:08x}"
         if context.rank == 0:
             self.observe(Event("start", one.name))
-            shutil.rmtree(output, ignore_errors=True)
+            for leftover in partial.glob("output-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             output.mkdir(parents=True)
         context.barrier()
         started = time.monotonic()
@@ -167,6 +171,8 @@ class Walk:
         # A training that continued from a checkpoint has cost more than this attempt.
         seconds = max(time.monotonic() - started, float(result.get("seconds", 0)))
         if context.rank == 0:
+            if lease is not None:
+                lease.require_held()
             self.store.publish(
                 output,
                 method=one.method.name,

@@ -23,8 +23,8 @@ SplitRole = Literal["select", "report", "held_out"]
 
 CHECKPOINTS = ("best", "final")
 
-GROUPS = "batch_norm_groups"
-"""Entry of a stage's content: how many workers normalize by their own share of the batch, if more than one."""
+RANKS = "ranks"
+"""Entry of a stage's content: how many workers trained it, where that changes the numbers."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,19 @@ def plan(
         }
         if seed is not None:
             content["seed"] = seed
-        if workers > 1 and getattr(config, "batch_norm", None) == "local":
-            content[GROUPS] = workers  # Each worker normalizes by its own share of the batch.
+        if workers > 1 and depends_on_ranks(config):
+            content[RANKS] = workers
         planned[name] = Planned(stage, kind, config, seed, content, digest(content))
     return planned
+
+
+def depends_on_ranks(config: Config) -> bool:
+    """Whether a training computes something else on several ranks: own batch statistics, or own dropout masks."""
+    if not hasattr(config, "batch_norm"):
+        return False
+    network = getattr(config, "network", None)
+    has_dropout = network is not None and network.dropout != 0  # Unset leaves the architecture's own.
+    return bool(config.batch_norm == "local" or has_dropout)
 
 
 def digest(content: Any) -> str:
@@ -226,16 +235,17 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def configuration(planned: Mapping[str, Planned]) -> dict[str, Any]:
     """The configuration of an arm by stage, evaluations left out: the keyed fields and what the workers add to them."""
     return {
-        name: one.content["config"] | {key: one.content[key] for key in (GROUPS,) if key in one.content}
+        name: one.content["config"] | {key: one.content[key] for key in (RANKS,) if key in one.content}
         for name, one in planned.items()
         if one.method.name != "evaluation"
     }
 
 
 def config_hash(experiment: str, arm: str, planned: Mapping[str, Planned]) -> str:
-    """``c`` + 10 hex digits: what seeds share."""
-    data = {name: one.content["data"] for name, one in planned.items() if one.content["data"]}
-    return "c" + digest([experiment, arm, configuration(planned), data])[:10]
+    """``c`` + 10 hex digits: what seeds share: methods with versions, configurations and data, of evaluations too."""
+    parts = ("method", "version", "config", "data", RANKS)
+    what = {name: {part: one.content[part] for part in parts if part in one.content} for name, one in planned.items()}
+    return "c" + digest([experiment, arm, what])[:10]
 
 
 def trial_id(experiment: str, arm: str, planned: Mapping[str, Planned], seeds: Seeds) -> str:

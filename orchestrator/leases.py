@@ -5,6 +5,7 @@ on this host is gone, or when its content has stood still for ``ttl_seconds`` of
 no equal clocks. It only saves work: that an artifact is right rests on its publication, where the first wins.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import psutil
 
 BEAT_SECONDS = 2.0
 TTL_SECONDS = 30.0
@@ -78,18 +81,20 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            if not self.is_held():
-                return
-            self._beats += 1
-            aside = self._aside()
-            aside.write_text(self._content())
-            aside.replace(self.path)
+            with contextlib.suppress(OSError):  # A full disk or a stalled share: the next beat may come through.
+                if not self.is_held():
+                    return
+                self._beats += 1
+                aside = self._aside()
+                aside.write_text(self._content())
+                aside.replace(self.path)
 
     def _aside(self) -> Path:
         return self.path.with_name(f".{self.token}.lease-aside")
 
     def _content(self) -> str:
-        return json.dumps({"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats})
+        record = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats}
+        return json.dumps({**record, "started": psutil.Process().create_time()})
 
 
 def read_lease(path: Path) -> dict[str, Any] | None:
@@ -123,7 +128,7 @@ def acquire(
         record = read_lease(path)
         if record != seen:
             seen, since = record, time.monotonic()
-        elif record is not None and (_is_dead_here(record) or time.monotonic() - since > ttl_seconds):
+        elif record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
             _bury(path, record)
             continue
         if unless():
@@ -134,19 +139,38 @@ def acquire(
         time.sleep(poll_seconds)
 
 
+def take(path: Path) -> Lease | None:
+    """The lease, unless its holder is alive: at once for a process of this host, else once the content has moved."""
+    holder = read_lease(path)
+
+    def is_alive() -> bool:
+        now = read_lease(path)
+        moved = now is not None and now != holder
+        return moved or (now is not None and now["host"] == socket.gethostname() and not is_dead_here(now))
+
+    return acquire(path, unless=is_alive, waiting=lambda who: None)
+
+
 def remove_if_dead(path: Path) -> bool:
     """Remove the lease of a process of this host that is gone; whether it was."""
     record = read_lease(path)
     if record is None:
         return True
-    if not _is_dead_here(record):
+    if not is_dead_here(record):
         return False
     _bury(path, record)
     return True
 
 
-def _is_dead_here(record: dict[str, Any]) -> bool:
-    return record["host"] == socket.gethostname() and not Path(f"/proc/{record['pid']}").exists()
+def is_dead_here(record: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this host that is gone; a later process of the same number is another."""
+    if record["host"] != socket.gethostname():
+        return False
+    try:
+        started = psutil.Process(record["pid"]).create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return "started" in record and abs(started - record["started"]) > 1
 
 
 def _bury(path: Path, record: dict[str, Any]) -> None:

@@ -62,15 +62,16 @@ def device_type(request: Request) -> Literal["cpu", "cuda"]:
     Raises:
         UserError: more GPUs are asked for than there are.
     """
-    if request.gpus_per_worker is None:
-        return "cuda" if num_gpus() else "cpu"
-    needed = request.gpus_per_worker * max(1, request.workers)
+    each = request.gpus_per_worker if request.gpus_per_worker is not None else float(num_gpus() > 0)
+    if each not in (0, 1):
+        raise UserError(f"--gpus-per-worker {each:g}: a worker takes a whole GPU or none; use 1 or 0")
+    needed = each * max(1, request.workers)
     if needed > num_gpus():
         raise UserError(
-            f"--gpus-per-worker {request.gpus_per_worker:g} with {max(1, request.workers)} worker(s) needs {needed:g} "
+            f"--gpus-per-worker {each:g} with {max(1, request.workers)} worker(s) needs {needed:g} "
             f"GPU(s), and this machine has {num_gpus()}; use --gpus-per-worker 0 for the CPU"
         )
-    return "cuda" if request.gpus_per_worker > 0 else "cpu"
+    return "cuda" if each else "cpu"
 
 
 def check_workers(request: Request) -> int:

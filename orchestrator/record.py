@@ -24,13 +24,13 @@ def record(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> Path:
     return write_scores(trial.place.storage, score_rows(trial, outcome, sweep=sweep, attempt=attempt))
 
 
-def recorded_trials(storage: Path, sweep: str) -> dict[str, str]:
-    """Trial → status of the trials of ``sweep`` that the leaderboard has rows of."""
+def recorded_trials(storage: Path, sweep: str) -> dict[str, tuple[int, str]]:
+    """Trial → (attempt, status) of the trials of ``sweep`` that the leaderboard has rows of."""
     if not (storage / "leaderboard").is_dir():
         return {}
     table, _ = read_scores(storage)
-    rows = zip(*(table.column(name).to_pylist() for name in ("sweep", "trial", "status")), strict=True)
-    return {trial: status for name, trial, status in rows if name == sweep}
+    rows = zip(*(table.column(name).to_pylist() for name in ("sweep", "trial", "attempt", "status")), strict=True)
+    return {trial: (attempt, status) for name, trial, attempt, status in rows if name == sweep}
 
 
 def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> list[dict[str, Any]]:

@@ -73,14 +73,16 @@ def rungs(*, steps: int, score_every: int, grace: int, reduction_factor: float |
 
 
 class Pruner:
-    """Verdicts over a ledger."""
+    """Verdicts over a ledger, among configurations of one base: scores under another training length say nothing."""
 
-    def __init__(self, ledger: Ledger, rule: Rule, at: Sequence[int]) -> None:
-        self._ledger, self._rule, self._at = ledger, rule, set(at)
+    def __init__(self, ledger: Ledger, rule: Rule, at: Sequence[int], *, base: str = "") -> None:
+        self._ledger, self._rule, self._at, self._base = ledger, rule, set(at), base
         self._scores: dict[str, dict[int, float]] = {}
         self._cut: dict[str, int] = {}
         """Configuration → the rung at which it was stopped."""
         for record in ledger.read("rungs").values():
+            if record["base"] != base:
+                continue
             self._scores.setdefault(record["config"], {})[record["rung"]] = record["score"]
             if not record["keep"]:
                 self._cut[record["config"]] = record["rung"]
@@ -95,7 +97,7 @@ class Pruner:
         scores[step] = score
         others = [other for name, other in self._scores.items() if name != config]
         keep = self._rule(step, scores, others)
-        record = {"config": config, "rung": step, "score": score, "keep": keep}
+        record = {"config": config, "rung": step, "score": score, "keep": keep, "base": self._base}
         self._ledger.write("rungs", f"{config}.{step:08d}", record)
         if not keep:
             self._cut[config] = step

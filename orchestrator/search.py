@@ -18,6 +18,7 @@ from orchestrator.trial import Outcome, Place, Trial, with_seed
 from trainers.config import keyed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
+from trainers.registry import method
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Search:
         """Of every configuration of this base, in the order in which it was asked."""
         self._queue: deque[Trial] = deque()
         self._records = 0
-        self._deadline = time.monotonic() + sweep.hours * 3600 if sweep.hours else None
+        self._deadline = time.monotonic() + sweep.hours * 3600 if sweep.hours is not None else None
         self.invalid: list[str] = []
         """Messages of configurations that no stage accepts."""
         self.known: list[tuple[Trial, Outcome, int]] = []
@@ -136,8 +137,8 @@ class Search:
         Records of another base (longer training, other data) keep their rows, and are neither told nor continued.
         """
         outcomes = self.ledger.outcomes()
-        for record in self.ledger.read("asked").values():
-            self._records += 1
+        for name, record in self.ledger.read("asked").items():
+            self._records = int(name.removeprefix("c")) + 1  # Not their number: one may have been lost.
             if record["base"] != self._base:
                 continue
             trials = self._admit(record["params"], record["distributions"])
@@ -279,6 +280,9 @@ def base(sweep: Sweep) -> str:
     return digest(
         {
             "preset": experiment.preset,
+            "versions": {
+                name: method(experiment.stages[name].method).version for name in experiment.upstream(sweep.arm.stages())
+            },
             "stages": {
                 name: keyed(experiment.stages[name].config.resolved(device_type=sweep.place.device_type))
                 for name in experiment.upstream(sweep.arm.stages())

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.experiments import build
 from orchestrator.files import read_json, replace_json
 from orchestrator.graph import Seeds, SeedScope
-from orchestrator.leases import Lease, read_lease, remove_if_dead
+from orchestrator.leases import read_lease, take
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
@@ -26,7 +26,7 @@ from orchestrator.preflight import (
 )
 from orchestrator.samplers import SamplerName
 from orchestrator.schedulers import Pruner, SchedulerName, asha, median, rungs
-from orchestrator.search import Search, Sweep, identity
+from orchestrator.search import Search, Sweep, base, identity
 from orchestrator.trial import Trial
 from trainers.errors import UserError, nearest
 
@@ -94,6 +94,11 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
     )
     if request.cost and request.scheduler != "none":
         raise UserError(f"--cost {request.cost} makes two objectives, which cannot be pruned; use --scheduler none")
+    if request.scheduler != "none" and experiment.objective != "source_miou":
+        raise UserError(
+            f"--scheduler {request.scheduler} judges by the selection mIoU, and {experiment.name} searches "
+            f"{experiment.objective}; use --scheduler none"
+        )
     retry = retry or Retry()
     sweep = Sweep(
         experiment=experiment,
@@ -128,7 +133,7 @@ def pruner(request: SweepRequest, sweep: Sweep, ledger: Ledger) -> Pruner | None
             f"--scheduler {request.scheduler} has no rung: scores come every {every} of {steps} steps; lower "
             f"{sweep.arm.train}.loop.score_every_steps or --grace-steps"
         )
-    return Pruner(ledger, asha(request.reduction_factor) if factor else median(), at)
+    return Pruner(ledger, asha(request.reduction_factor) if factor else median(), at, base=base(sweep))
 
 
 @contextmanager
@@ -140,12 +145,11 @@ def opened(request: SweepRequest, sweep: Sweep) -> Iterator[Ledger]:
     """
     ledger = Ledger(sweep.place.storage, request.name)
     ledger.open(identity(sweep))
-    lease = Lease(ledger.root / "driver")
-    if not lease.try_acquire():
+    lease = take(ledger.root / "driver")
+    if lease is None:
         holder = read_lease(ledger.root / "driver")
-        if not remove_if_dead(ledger.root / "driver") or not lease.try_acquire():
-            who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-            raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
+        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+        raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
     with lease:
         replace_json(ledger.root / "request.json", request.model_dump(mode="json"))
         yield ledger

@@ -28,7 +28,7 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
     """Run all that is left to do; every trial that ends is on the leaderboard before the next is handed out."""
     recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
     for trial, outcome, attempt in search.known:
-        if trial.id not in recorded:  # Killed between the ledger and the leaderboard.
+        if trial.id not in recorded or recorded[trial.id][0] < attempt:  # Killed before the leaderboard was written.
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     if search.is_done:  # Ray need not even start.
         return

@@ -130,7 +130,7 @@ def prepare_process(place: Place) -> None:
     if place.device_type == "cuda":
         torch.cuda.empty_cache()
         torch.backends.cudnn.benchmark = True
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     else:
         torch.set_num_threads(place.threads)
         torch.use_deterministic_algorithms(True)

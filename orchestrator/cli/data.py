@@ -29,7 +29,7 @@ def make(
 ) -> None:
     """Render Toy City as one Cityscapes tree per domain, to look at or to use elsewhere.
 
-    Experiments render it themselves, as a stage. Example: `nightshift data make toy_city --output /tmp/toy_city`
+    Experiments render it themselves, as a stage. Example: `nightshift data make toy_city --output toy_city`
     """
     from pydantic import ValidationError
 

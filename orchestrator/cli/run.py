@@ -79,7 +79,10 @@ def _record(ledger: "Ledger", trial: "Trial", outcome: "Outcome") -> "Outcome":
     from orchestrator.record import record, recorded_trials
     from orchestrator.trial import keep_trace
 
-    if outcome.status == "finished" and recorded_trials(trial.place.storage, ledger.name).get(trial.id) == "finished":
+    if (
+        outcome.status == "finished"
+        and recorded_trials(trial.place.storage, ledger.name).get(trial.id, (0, ""))[1] == "finished"
+    ):
         return outcome
     attempt = ledger.begin(trial.id, {"varied": {}, "seed": trial.seeds.trial})
     outcome = keep_trace(ledger, trial, attempt, outcome)

@@ -229,3 +229,28 @@ def test_a_lease_file_that_is_cut_short_is_read_as_nobody(tmp_path):
     (tmp_path / "lease").write_text('{"token": "x"')
     assert read_lease(tmp_path / "lease") is None
     assert read_lease(tmp_path / "absent") is None
+
+
+def test_a_number_that_another_process_got_since_is_no_holder(tmp_path):
+    from orchestrator.leases import is_dead_here
+
+    lease = Lease(tmp_path / "lease")
+    assert lease.try_acquire()
+    record = read_lease(lease.path)
+    lease.release()
+    assert not is_dead_here(record)
+    assert is_dead_here({**record, "started": record["started"] - 100})
+
+
+def test_take_refuses_a_living_holder_at_once_and_takes_a_dead_one(tmp_path):
+    from orchestrator.leases import take
+
+    held = Lease(tmp_path / "lease")
+    assert held.try_acquire()
+    assert take(held.path) is None
+    record = read_lease(held.path)
+    held.release()
+    held.path.write_text(json.dumps({**record, "started": record["started"] - 100}))
+    taken = take(held.path)
+    assert taken is not None
+    taken.release()

@@ -163,3 +163,21 @@ def test_two_objectives_are_told_together(tmp_path):
     outcome = replace(finished(0.5), objectives={"source_miou": 0.5, "seconds": 12.0})
     search.finish(trial, outcome, attempt)
     assert [one.values for one in told(search)] == [[0.5, 12.0]]
+
+
+def test_a_lost_record_of_an_ask_does_not_block_the_next_one(tmp_path):
+    drive(new_search(tmp_path, trials=4))
+    (Ledger(tmp_path, "one").root / "asked" / "c0001.json").unlink()
+    again = new_search(tmp_path, trials=6)
+    assert len(drive(again)) == 3
+    assert sorted(again.ledger.read("asked")) == ["c0000", "c0002", "c0003", "c0004", "c0005", "c0006"]
+
+
+def test_a_new_version_of_a_method_makes_new_configurations(tmp_path, monkeypatch):
+    first = new_search(tmp_path, trials=2)
+    names = {trial.id for trial, _, _ in [(*first.next_trial(), None), (*first.next_trial(), None)]}
+    monkeypatch.setattr("trainers.segmentation.supervised_config.VERSION", 99)
+    again = new_search(tmp_path / "other", trials=2)
+    assert not names & {again.next_trial()[0].id for _ in range(2)}
+    assert new_search(tmp_path, trials=2).known == []
+    assert new_search(tmp_path, trials=2)._params == []

@@ -153,9 +153,9 @@ def test_a_trial_that_did_not_finish_has_one_row_that_says_why(trial, tmp_path, 
 
 def test_a_later_attempt_replaces_a_failure(trial, tmp_path):
     record(trial, failure(RuntimeError("no")), sweep="one", attempt=0)
-    assert recorded_trials(tmp_path, "one") == {trial.id: "failed"}
+    assert recorded_trials(tmp_path, "one") == {trial.id: (0, "failed")}
     record(trial, finished(trial), sweep="one", attempt=1)
-    assert recorded_trials(tmp_path, "one") == {trial.id: "finished"}
+    assert recorded_trials(tmp_path, "one") == {trial.id: (1, "finished")}
     assert recorded_trials(tmp_path, "another") == {}
     assert len(read_scores(tmp_path)[0]) == 6
 

@@ -76,6 +76,14 @@ def test_a_resumed_trial_is_not_judged_twice_at_a_rung(tmp_path: Path) -> None:
     assert pruner.keeps("a", 10, 0.1), "the first verdict stands although others are better by now"
 
 
+def test_scores_under_another_base_judge_nobody(tmp_path: Path) -> None:
+    short = Pruner(ledger(tmp_path), asha(3), [10], base="200 steps")
+    for number in range(5):
+        short.keeps(f"s{number}", 10, 0.9)
+    assert Pruner(ledger(tmp_path), asha(3), [10], base="800 steps").keeps("a", 10, 0.1)
+    assert not Pruner(ledger(tmp_path), asha(3), [10], base="200 steps").keeps("b", 10, 0.1)
+
+
 @pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
 def test_asha_keeps_about_one_in_factor(factor: float) -> None:
     draw = random.Random(0)

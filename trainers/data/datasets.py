@@ -111,7 +111,7 @@ def list_camvid(root: Path, split: str) -> list[Sample]:
         raise UserError(f"{listing} is missing: the CamVid folder needs {DATASETS['camvid'].layout}")
     unlabeled = split in DATASETS["camvid"].unlabeled
     samples = []
-    for stem in listing.read_text().split():
+    for stem in sorted(set(listing.read_text().split())):  # The key knows which images, so no order may matter.
         image = inside(root, f"images/{stem}.jpg")
         if not image.exists() and (png := image.with_suffix(".png")).exists():
             image = png

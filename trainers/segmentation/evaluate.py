@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
@@ -40,6 +42,7 @@ def run(
     height, width = config.height or trained.height, config.width or trained.width
     split = SplitImages(inputs, config.split, height=height, width=width, cache_bytes=0)
     segmenter.to(context.device).eval()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
     tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
     dataset = DATASETS[config.split.dataset]
