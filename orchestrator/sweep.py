@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from orchestrator.launch import run_in_process
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
 from orchestrator.search import Search, Sweep
-from orchestrator.signals import stopping_on_sigterm
+from orchestrator.signals import Stopping, stopping_on_sigterm
 from orchestrator.trial import Trial, prepare_process
 from trainers.errors import UserError
 
@@ -32,7 +33,8 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     if search.is_done:  # Ray need not even start.
         return
-    run_shared_stages(search, watcher)
+    with stopping_on_sigterm() as stopping:
+        run_shared_stages(search, watcher, stopping)
     _run_on_tune(search, watcher, pruner)
 
 
@@ -56,8 +58,8 @@ def shared_stages(sweep: Sweep) -> list[str]:
     return [name for name in experiment.upstream(sweep.arm.stages()) if not varied & set(experiment.upstream([name]))]
 
 
-def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
-    """Make the shared stages once, before the search."""
+def run_shared_stages(search: Search, watcher: Watcher, stopping: Stopping) -> list[StageReport]:
+    """Make the shared stages once, before the search; a signal lets the stage in progress save and ends the process."""
     from orchestrator.artifacts import Store
     from trainers.context import PlainContext
 
@@ -84,11 +86,19 @@ def run_shared_stages(search: Search, watcher: Watcher) -> list[StageReport]:
             lambda folder, *, on_report, guard: PlainContext(
                 folder, device=sweep.place.device_type, on_report=on_report, guard=guard
             ),
-            lambda event, trial=trial: watcher.event(trial, event),  # type: ignore[misc]
+            partial(_observe_shared, trial, watcher, stopping),
         )
         reports += walk.run(names)
         watcher.event(trial, Event("over", ""))
     return reports
+
+
+def _observe_shared(trial: Trial, watcher: Watcher, stopping: Stopping, event: Event) -> None:
+    from trainers.context import SAVE_AND_EXIT
+
+    watcher.event(trial, event)
+    if stopping and event.kind == "progress":
+        raise SystemExit(SAVE_AND_EXIT)
 
 
 def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
@@ -124,7 +134,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     )
     flag = stop_flag(search.ledger)
     flag.unlink(missing_ok=True)
-    with stopping_on_sigterm(flag.touch) as stopping:
+    with stopping_on_sigterm(flag.touch) as stopping:  # Only now: Ray's start installs a handler of its own.
         searcher.stopping = stopping
         tuner.fit()
     if searcher.error is not None:
