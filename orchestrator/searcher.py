@@ -21,7 +21,7 @@ from orchestrator.trial import Outcome, Trial, keep_trace
 from trainers.errors import UserError
 
 MAX_RETRIES = 3
-"""How often a trial whose process died starts again; it continues from its last checkpoint."""
+"""How often in a row a trial whose process died starts again without having got further than the time before."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class LedgerSearcher(Searcher):
         self._search, self._watcher, self._pruner = search, watcher, pruner
         self._live: dict[str, tuple[Trial, int]] = {}
         self._losses: dict[str, int] = {}
+        self._reached: dict[str, float] = {}
+        self._reached_at_loss: dict[str, float] = {}
+        """Trial → last step that it reported, and the one at its last loss."""
         self.stopping = Stopping()
         """Set by a signal: nothing new is handed out, and trials end without an outcome."""
         self.error: UserError | None = None
@@ -68,7 +71,10 @@ class LedgerSearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass events on to whoever watches."""
         if "event" in result:
-            self._watcher.event(self._live[trial_id][0], Event(**json.loads(result["event"])))
+            trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
+            if event.stage == trial.arm.train and "step" in event.metrics:
+                self._reached[trial.id] = event.metrics["step"]
+            self._watcher.event(trial, event)
 
     def is_to_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the pruner ends a trial here."""
@@ -94,7 +100,10 @@ class LedgerSearcher(Searcher):
         elif not error and cut is not None:
             outcome = pruned(trial, *cut)
         else:
-            self._losses[trial.id] = self._losses.get(trial.id, 0) + 1
+            reached = self._reached.get(trial.id, 0.0)
+            got_further = reached > self._reached_at_loss.get(trial.id, -1.0)
+            self._reached_at_loss[trial.id] = reached
+            self._losses[trial.id] = 1 if got_further else self._losses[trial.id] + 1
             if self._losses[trial.id] <= MAX_RETRIES:
                 again = "its process died; it starts again from its last checkpoint"
                 self._watcher.event(trial, Event("lost", "", again))
