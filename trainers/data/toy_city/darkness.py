@@ -38,14 +38,14 @@ class Darkness(NamedTuple):
 
 
 NIGHT = Darkness(
-    skies=tuple((c, c) for c in ((0.010, 0.011, 0.018), (0.022, 0.015, 0.010), (0.006, 0.008, 0.016))),
-    ambient=(0.4, 1.4), works=0.85, reach=(9, 18), exposure=(2.2, 4.5), read=0.012, shot=0.05,
+    skies=tuple((c, c) for c in ((0.018, 0.020, 0.030), (0.030, 0.023, 0.018), (0.012, 0.016, 0.028))),
+    ambient=(3.0, 6.0), works=0.85, reach=(9, 18), exposure=(1.6, 3.0), read=0.007, shot=0.04,
 )  # fmt: skip
-TOO_DARK = NIGHT._replace(ambient=(0.1, 0.5), works=0.1, reach=(1.5, 3.5), exposure=(0.3, 0.8), read=0.016)
+TOO_DARK = NIGHT._replace(ambient=(0.05, 0.25), works=0.1, reach=(1.5, 3.5), exposure=(0.3, 0.8), read=0.016, shot=0.05)
 TWILIGHT = Darkness(
     skies=(((0.09, 0.13, 0.30), (0.36, 0.24, 0.20)), ((0.13, 0.15, 0.24), (0.22, 0.23, 0.28)),
            ((0.07, 0.10, 0.22), (0.42, 0.22, 0.10))),
-    ambient=(0.8, 1.5), works=0.7, reach=(6, 12), exposure=(1.2, 2.2), read=0.008, shot=0.03,
+    ambient=(0.8, 1.5), works=0.7, reach=(6, 12), exposure=(1.8, 3.0), read=0.008, shot=0.03,
 )  # fmt: skip
 
 
