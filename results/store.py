@@ -29,7 +29,7 @@ VERSION_KEY = b"nightshift.schema_version"
 
 SCORE_KEY = ("sweep", "trial", "evaluation_set", "checkpoint")
 CURVE_KEY = ("sweep", "trial", "stage", "step", "metric")
-PUBLISHED_KEY = ("experiment", "arm", "config_hash", "seed", "evaluation_set", "checkpoint")
+PUBLISHED_KEY = ("experiment", "sweep", "arm", "config_hash", "seed", "evaluation_set", "checkpoint")
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -88,7 +88,7 @@ def read_published(directory: Path = PUBLISHED) -> tuple[pa.Table, list[BrokenFi
 def write_published(name: str, rows: pa.Table, directory: Path = PUBLISHED) -> Path:
     """Merge ``rows`` (of ``read_scores``) into ``<directory>/<name>.parquet``; newer rows replace older ones.
 
-    Rows are the same if (experiment, arm, config_hash, seed, evaluation_set, checkpoint) are. The order in
+    Rows are the same if (experiment, sweep, arm, config_hash, seed, evaluation_set, checkpoint) are. The order in
     the file depends on the rows alone.
     Raises ValueError for a bad name, for rows of another schema, or if the file that is there cannot be read.
     """

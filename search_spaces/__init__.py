@@ -11,7 +11,7 @@ from trainers.errors import UserError, nearest
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-SPACES = {"loss_alpha": "search_spaces.loss_alpha"}
+SPACES = {"loss_alpha": "search_spaces.loss_alpha", "training": "search_spaces.training"}
 """Space name → module."""
 
 

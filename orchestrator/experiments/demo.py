@@ -56,7 +56,7 @@ def toy_city() -> Experiment:
             **evaluation_stages("train", SPLITS, data={"toy_city": "city"}),
         },
         arms={arm.name: arm},
-        searches={"loss_alpha": {"train": "loss_alpha"}},
+        searches={"loss_alpha": {"train": "loss_alpha"}, "training": {"train": "training"}},
         objective="source_miou",
     )
 

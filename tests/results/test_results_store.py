@@ -178,13 +178,14 @@ def test_curves_keep_the_surviving_attempt(tmp_path):
     assert table["value"].to_pylist() == [1.0, 1.0, 1.0]
 
 
-def test_published_rows_accumulate_and_newer_ones_replace(tmp_path, make_row, make_failure):
+def test_published_rows_accumulate_and_newer_ones_of_a_sweep_replace(tmp_path, make_row, make_failure):
     first, second, published = tmp_path / "first", tmp_path / "second", tmp_path / "published"
     write_scores(first, [make_row(miou=0.1), make_row(seed=1, trial="t1", miou=0.2), make_row(arm="dacs", trial="t2")])
     write_scores(first, [make_failure(seed=2, trial="t3")])
     path = write_published("demo", read_scores(first)[0], published)
     assert pq.read_table(path).num_rows == 4
-    write_scores(second, [make_row(miou=0.9, sweep="again", minutes=5)])
+    write_scores(second, [make_row(miou=0.9, minutes=5)])
+    write_scores(second, [make_row(miou=0.6, sweep="again", minutes=5)])
     write_scores(second, [make_row(seed=1, trial="t1", miou=0.8, minutes=-5)])
     write_scores(second, [make_row(seed=2, trial="t3", miou=0.3, minutes=5)])
     write_published("demo", read_scores(second)[0], published)
@@ -192,9 +193,11 @@ def test_published_rows_accumulate_and_newer_ones_replace(tmp_path, make_row, ma
     assert sorted(file.name for file in tmp_path.iterdir()) == ["first", "published", "second"]
     rows, broken = store.read_published(published)
     assert broken == []
-    found = {(row["arm"], row["seed"]): row["miou"] for row in rows.to_pylist()}
+    again = [row for row in rows.to_pylist() if row["sweep"] == "again"]
+    assert [row["miou"] for row in again] == [0.6]
+    found = {(row["arm"], row["seed"]): row["miou"] for row in rows.to_pylist() if row not in again}
     assert found == {("fda", 0): 0.9, ("fda", 1): 0.2, ("fda", 2): 0.3, ("dacs", 0): 0.5}
-    assert rows.num_rows == 4
+    assert rows.num_rows == 5
 
 
 def test_published_refuses_what_it_cannot_merge(tmp_path, make_row):
