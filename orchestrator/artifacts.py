@@ -13,11 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestrator.files import read_json, write_durably
+from orchestrator.files import SCHEMA_VERSION, read_json, write_durably
 from orchestrator.graph import canonical
 from trainers.data.fingerprint import hash_file
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.artifacts import Artifact, Store
+from orchestrator.files import NewerSchema
 from orchestrator.graph import Planned
 from orchestrator.leases import Lease, LeaseLost, acquire
 from trainers.errors import UserError
@@ -100,6 +101,8 @@ class Walk:
         try:
             artifact = self.store.find(one.method.name, one.key)
             damage = self.store.damage(artifact) if artifact is not None else None
+        except NewerSchema:
+            raise
         except UserError as error:  # The manifest itself.
             artifact, damage = None, str(error)
         if damage is None:

@@ -98,7 +98,7 @@ def _serve(waiting: list[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]
             else:
                 yield waiting.pop(0), content
         if not alive and waiting:
-            yield waiting.pop(0), _group_failure(broken)
+            yield waiting.pop(0), _group_failure(broken, folder.parents[1])
             break
         time.sleep(POLL_SECONDS)
     thread.join()
@@ -107,14 +107,14 @@ def _serve(waiting: list[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _group_failure(broken: list[BaseException]) -> Outcome:
+def _group_failure(broken: list[BaseException], storage: Path) -> Outcome:
     """The outcome of the trial in whose middle the group ended, by the error of the rank that ended it."""
     if not broken:
         return Outcome("failed", failure_class="worker_lost", message="the worker group ended without a word")
     causes = list(getattr(broken[0], "worker_failures", {}).values())
     cause = causes[0] if causes else broken[0]
     inner = getattr(cause, "cause", None) or cause
-    outcome = failure(inner)
+    outcome = failure(inner, storage)
     if outcome.failure_class == "bug" and "died" in str(inner).lower():
         return Outcome("failed", failure_class="worker_lost", message=outcome.message, trace=outcome.trace)
     return outcome

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.graph import Experiment, flatten
+from trainers.components.configs import is_weights_path
 from trainers.config import Config
 from trainers.data.datasets import DATASETS
 from trainers.errors import UserError, nearest
@@ -38,6 +39,20 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise UserError(f"--config {path} must hold a mapping such as train: {{loss: {{alpha: 0.3}}}}")
     return dict(flatten(content))
+
+
+def absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with every data root and weights file as an absolute path."""
+
+    def is_path(name: str, value: Any) -> bool:
+        last = name.rpartition(".")[2]
+        is_root = name.startswith("data.") and last == "root"
+        return isinstance(value, str) and (is_root or (last == "weights" and is_weights_path(value)))
+
+    return {
+        name: str(Path(value).expanduser().resolve()) if is_path(name, value) else value
+        for name, value in values.items()
+    }
 
 
 def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:

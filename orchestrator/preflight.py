@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,15 @@ class Request:
     """``None``: one where the machine has any."""
     cpus_per_worker: int | None = None
     """``None``: the cores are shared out evenly."""
+
+
+Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Shows how far a loop of a known length with a description is, while it passes the items on."""
+
+
+def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    """The items alone."""
+    return items
 
 
 def default_storage() -> Path:
@@ -103,8 +112,8 @@ def data_roots(request: Request) -> dict[str, Path]:
     return {name: root.resolve() for name, root in roots.items()}
 
 
-def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Place:
-    """Check storage, data and resources; nothing of the storage is changed but a probe that goes again.
+def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Bar = no_bar) -> Place:
+    """Check storage, data and resources; of what it writes only the fingerprints of the data sets stay.
 
     Raises:
         UserError: with what is missing.
@@ -128,7 +137,7 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
         )
     names = {name for arm in arms for name in experiment.upstream(arm.stages())}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
-    fingerprints = {text: split_fingerprint(storage, roots, split) for text, split in splits.items()}
+    fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
     return Place(
         storage=storage,
         roots=roots,
@@ -139,7 +148,7 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
     )
 
 
-def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit) -> str:
+def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:
     """The fingerprint of a split, remembered on the storage; every file is read once before.
 
     The fingerprint itself knows no modification times; they only tell whether the remembered one still holds.
@@ -154,8 +163,6 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
-        from orchestrator.cli.bar import bar
-
         with ThreadPoolExecutor(num_cpus()) as pool:
             checked = pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples)
             for _ in bar(checked, len(samples), f"first sight of {split}"):

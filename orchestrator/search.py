@@ -81,6 +81,11 @@ class Search:
         self._restore()
 
     @property
+    def again(self) -> str:
+        """The command that continues."""
+        return f"nightshift resume {self.ledger.name}"
+
+    @property
     def total(self) -> int:
         """Trials of the whole sweep."""
         return len(self._seeds()) * self._configurations()
@@ -110,7 +115,7 @@ class Search:
             self._ask()
         trial = self._queue.popleft()
         self._handed_out.add(trial.id)
-        return trial, self.ledger.begin(trial.id, {"varied": dict(trial.varied), "seed": trial.seeds.trial})
+        return trial, self.ledger.begin(trial.id, attempt_record(trial))
 
     def retry(self, trial: Trial) -> None:
         """Hand ``trial`` out again, before anything new."""
@@ -118,7 +123,7 @@ class Search:
 
     def finish(self, trial: Trial, outcome: Outcome, attempt: int) -> None:
         """Record an outcome; queue the seeds that waited for it; tell the sampler once the last seed has ended."""
-        self.ledger.write("outcomes", attempt_name(trial.id, attempt), asdict(outcome))
+        self.ledger.finish(trial.id, attempt, asdict(outcome))
         self._outcomes[trial.id] = outcome
         self._enqueue(trial.config_hash)
         self._tell(trial.config_hash)
@@ -267,6 +272,12 @@ class Search:
         if not outcomes or any(value is None for column in values for value in column):
             return None
         return [sum(value for value in column if value is not None) / len(outcomes) for column in values]
+
+
+def attempt_record(trial: Trial) -> dict[str, Any]:
+    """What the ledger keeps of an attempt that starts; ``gc`` spares its keys until the trial has ended well."""
+    keys = [one.key for one in trial.planned.values()]
+    return {"varied": dict(trial.varied), "seed": trial.seeds.trial, "keys": keys}
 
 
 def identity(sweep: Sweep) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Imports Ray. Tune's own state is disposable: both read everything from the ledge
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.execute import Event
+from orchestrator.files import disk_full, naming_full_disk
 from orchestrator.record import record
 from orchestrator.schedulers import Pruner
 from orchestrator.search import Search
@@ -46,7 +48,7 @@ class LedgerSearcher(Searcher):
         self.stopping = Stopping()
         """Set by a signal: nothing new is handed out, and trials end without an outcome."""
         self.error: UserError | None = None
-        """To be raised after ``fit``; from inside a callback Tune would bury it in a trace of its own."""
+        """Ends the sweep; raised after ``fit``: from inside a callback Tune would bury it in a trace of its own."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher for a restore that never happens here; the state is the ledger."""
@@ -56,10 +58,8 @@ class LedgerSearcher(Searcher):
         """The next trial as Tune's config; our own identity travels in it."""
         given = None
         if self.error is None and not self.stopping:
-            try:
+            with self._ending():
                 given = self._search.next_trial()
-            except UserError as error:
-                self.error = error
         if given is None:
             # A live trial may have to be retried, and FINISHED can never be taken back.
             return None if self._live else Searcher.FINISHED
@@ -67,6 +67,15 @@ class LedgerSearcher(Searcher):
         trial, attempt = given
         varied = json.dumps(dict(trial.varied))
         return {"trial": trial.id, "attempt": attempt, "seed": trial.seeds.trial, "varied": varied}
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """A user's mistake or a full disk within the block ends the sweep; the first one is what the user is told."""
+        try:
+            with naming_full_disk(self._search.sweep.place.storage, self._search.again):
+                yield
+        except UserError as error:
+            self.error = self.error or error
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass events on to whoever watches."""
@@ -77,7 +86,9 @@ class LedgerSearcher(Searcher):
             self._watcher.event(trial, event)
 
     def is_to_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether the pruner ends a trial here."""
+        """Whether the pruner, or what ended the whole sweep, ends a trial here."""
+        if self.error is not None:
+            return "event" in result
         if self._pruner is None or "event" not in result or trial_id not in self._live:
             return False
         trial, _ = self._live[trial_id]
@@ -87,7 +98,9 @@ class LedgerSearcher(Searcher):
             return False
         if step is None or step != event.metrics["step"] or step == steps:
             return False
-        return not self._pruner.keeps(trial.config_hash, int(step), event.metrics["selection"])
+        with self._ending():
+            return not self._pruner.keeps(trial.config_hash, int(step), event.metrics["selection"])
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record the outcome, or start the trial again where its process died."""
@@ -95,7 +108,7 @@ class LedgerSearcher(Searcher):
         cut = self._pruner.cut(trial.config_hash) if self._pruner is not None else None
         if not error and result and "outcome" in result:
             outcome = Outcome(**json.loads(result["outcome"]))
-        elif self.stopping:
+        elif self.stopping or self.error is not None:
             return  # The ledger holds the attempt; the next start continues it from its checkpoint.
         elif not error and cut is not None:
             outcome = pruned(trial, *cut)
@@ -110,11 +123,16 @@ class LedgerSearcher(Searcher):
                 self._search.retry(trial)
                 return
             outcome = lost(self._losses[trial.id])
-        # Ledger first, then the leaderboard, which can be rebuilt from it.
-        outcome = keep_trace(self._search.ledger, trial, attempt, outcome)
-        self._search.finish(trial, outcome, attempt)
-        record(trial, outcome, sweep=self._search.ledger.name, attempt=attempt)
-        self._watcher.ended(trial, outcome)
+        if outcome.failure_class == "disk_full":  # No outcome: the next start goes on from the checkpoint.
+            full = disk_full(f"{trial.id}: {outcome.message}", trial.place.storage, self._search.again)
+            self.error = self.error or full
+            return
+        with self._ending():
+            # Ledger first, then the leaderboard, which can be rebuilt from it.
+            outcome = keep_trace(self._search.ledger, trial, attempt, outcome)
+            self._search.finish(trial, outcome, attempt)
+            record(trial, outcome, sweep=self._search.ledger.name, attempt=attempt)
+            self._watcher.ended(trial, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Tune asks for a file; our state is the ledger."""

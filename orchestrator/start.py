@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.experiments import build
-from orchestrator.files import read_json, replace_json
+from orchestrator.files import SCHEMA_VERSION, read_json, replace_json
 from orchestrator.graph import Seeds, SeedScope
 from orchestrator.leases import read_lease, take
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
+    Bar,
     Request,
     check_methods,
     check_space,
+    no_bar,
     place,
     search_space,
     the_arm,
@@ -70,8 +72,8 @@ class Retry:
     trial: str | None = None
 
 
-def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) -> Sweep:
-    """Check everything that can be checked before a sweep starts.
+def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, bar: Bar = no_bar) -> Sweep:
+    """Check everything that can be checked before a sweep starts; ``bar`` shows the reading of new data sets.
 
     Raises:
         UserError: with the first thing that is wrong.
@@ -91,6 +93,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
             gpus_per_worker=request.gpus_per_worker,
             cpus_per_worker=request.cpus_per_worker,
         ),
+        bar,
     )
     if request.cost and request.scheduler != "none":
         raise UserError(f"--cost {request.cost} makes two objectives, which cannot be pruned; use --scheduler none")
@@ -151,7 +154,8 @@ def opened(request: SweepRequest, sweep: Sweep) -> Iterator[Ledger]:
         who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
         raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
     with lease:
-        replace_json(ledger.root / "request.json", request.model_dump(mode="json"))
+        asked = {"schema_version": SCHEMA_VERSION, **request.model_dump(mode="json")}
+        replace_json(ledger.root / "request.json", asked)
         yield ledger
 
 
@@ -166,7 +170,8 @@ def load_request(storage: Path, name: str) -> SweepRequest:
         known = [found.parent.name for found in (storage / "sweeps").glob("*/request.json")]
         raise UserError(f"no sweep {name!r} in {storage}: {nearest(name, known)}")
     try:
-        return SweepRequest.model_validate(read_json(path, "the request of the sweep"))
+        asked = read_json(path, "the request of the sweep")
+        return SweepRequest.model_validate({name: asked[name] for name in asked if name != "schema_version"})
     except ValidationError as error:
         raise UserError(f"{path}: {one_line(error, 'request')}") from error
 

@@ -1,6 +1,5 @@
 """A trial: one arm, one configuration, one seed — what it is, and how it runs to an outcome in any process."""
 
-import errno
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from orchestrator.artifacts import Store
 from orchestrator.execute import MakeContext, Observe, StageReport, Walk
+from orchestrator.files import is_no_space
 from orchestrator.graph import (
     CHECKPOINTS,
     Arm,
@@ -111,12 +111,13 @@ def run_trial(trial: Trial, *, make_context: MakeContext, observe: Observe) -> O
     store = Store(trial.place.storage)
     walk = Walk(trial.planned, store, trial.place.roots, make_context, observe)
     try:
-        reports = walk.run(trial.arm.stages())
+        # Its curves and steps belong to the row, also where every evaluation is a hit.
+        reports = walk.run([*trial.arm.stages(), trial.arm.train])
     except Exception as error:
         # Where ranks walk together only a divergence is seen by all of them; anything else must end the group.
         if trial.place.workers > 1 and not isinstance(error, Diverged):
             raise
-        return failure(error)
+        return failure(error, trial.place.storage)
     return collect(trial, store, reports)
 
 
@@ -165,7 +166,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
     )
 
 
-def failure(error: BaseException) -> Outcome:
+def failure(error: BaseException, storage: Path) -> Outcome:
     """The outcome of an error: its class, one line, and the trace for whoever looks for the bug."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Diverged):
@@ -173,7 +174,7 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, UserError):
         return Outcome("failed", failure_class="invalid", message=message)
     kind: FailureClass = "out_of_memory" if _is_out_of_memory(error) else "bug"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_no_space(error, storage):
         kind = "disk_full"
     trace = "".join(traceback.format_exception(error))
     return Outcome("failed", failure_class=kind, message=f"{type(error).__name__}: {message}"[:500], trace=trace)

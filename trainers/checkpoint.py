@@ -63,7 +63,8 @@ def sync_tree(folder: Path) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; what ``load_state`` reads back."""
-    torch.save(state, path)
+    with path.open("wb") as file:  # Given a path, torch reports a full disk as a RuntimeError without its number.
+        torch.save(state, file)
 
 
 def load_state(path: Path) -> dict[str, Any]:

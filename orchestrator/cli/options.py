@@ -43,17 +43,13 @@ def values(
 ) -> dict[str, Any]:
     """``stage.field`` or ``data.NAME.root`` → value, from --config, --init and --set; --set wins.
 
-    Data roots become absolute, so that ``resume`` finds them from anywhere.
+    Paths become absolute, so that ``resume`` finds them from anywhere.
     """
-    from orchestrator.overrides import initial_weights, parse_assignments, read_config_file
+    from orchestrator.overrides import absolute_paths, initial_weights, parse_assignments, read_config_file
 
     found = read_config_file(config_file) if config_file else {}
     found |= initial_weights(experiment, init, storage) if init else {}
-    found |= parse_assignments(assignments or [])
-    for name, value in found.items():
-        if name.startswith("data.") and name.endswith(".root") and isinstance(value, str):
-            found[name] = str(Path(value).expanduser().resolve())
-    return found
+    return absolute_paths(found | parse_assignments(assignments or []))
 
 
 def configure(

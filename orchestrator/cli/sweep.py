@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.bar import bar
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.start import Retry, SweepRequest
@@ -34,7 +36,7 @@ def sweep(
     warm_start: Annotated[str | None, typer.Option(help="Sweep whose results the sampler hears first.")] = None,
     hours: Hours = None,
     name: Annotated[str | None, typer.Option(help="The same name continues. [default: EXPERIMENT-SPACE]")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; no run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; only data sets' fingerprints are kept.")] = False,
     init: options.Init = None,
     storage: options.Storage = None,
     preset: options.Preset = None,
@@ -103,6 +105,8 @@ def resume(
     from orchestrator.preflight import default_storage
     from orchestrator.start import Retry, extended, load_request
 
+    if trial and not retry:
+        raise UserError(f"--trial {trial} says which trial --retry runs again; add --retry failed or --retry diverged")
     where = storage or default_storage()
     request = extended(load_request(where.resolve(), name), trials=trials, seeds=seeds, hours=hours)
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
@@ -112,7 +116,7 @@ def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None)
     """Prepare, run, and print the leaderboard."""
     from orchestrator.start import opened, prepare, run
 
-    what = prepare(request, storage, retry)  # Before Ray and pandas are imported: a mistake is answered at once.
+    what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
 
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
@@ -143,12 +147,12 @@ def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None)
 
 
 def _dry_run(request: "SweepRequest", storage: Path) -> None:
-    """Five sampled configurations, how many trials fit at once, and the estimated hours; nothing is written."""
+    """Five sampled configurations, how many trials fit at once, and the estimated hours; the storage keeps fingerprints only."""
     from orchestrator.dry_run import sampled_configurations, trial_seconds
     from orchestrator.preflight import num_cpus, num_gpus
     from orchestrator.start import prepare
 
-    what = prepare(request, storage)
+    what = prepare(request, storage, bar=bar)
     for params in sampled_configurations(what, 5):
         typer.echo("  ".join(f"{name}={value}" for name, value in params.items()))
     on_gpu = what.place.device_type == "cuda"

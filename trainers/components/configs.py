@@ -26,6 +26,11 @@ DROPOUT_OPTIONS = {
 """What the library calls the dropout of a decoder; it silently swallows the option for all other architectures."""
 
 
+def is_weights_path(weights: str) -> bool:
+    """Whether ``weights`` is the path of a file, not a name."""
+    return "/" in weights or Path(weights).suffix in {".pt", ".pth"}
+
+
 class NetworkConfig(Config):
     """A segmentation network of segmentation-models-pytorch."""
 
@@ -54,8 +59,7 @@ class NetworkConfig(Config):
 
     def weights_file(self) -> Path | None:
         """The path in ``weights``, when it is one."""
-        is_path = "/" in self.weights or Path(self.weights).suffix in {".pt", ".pth"}
-        return Path(self.weights).expanduser() if is_path else None
+        return Path(self.weights).expanduser() if is_weights_path(self.weights) else None
 
     def content(self) -> dict[str, Any]:
         """A weights file counts by its bytes, not by its path."""
