@@ -6,8 +6,7 @@ from dataclasses import asdict
 from orchestrator.execute import Event
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
-from orchestrator.search import attempt_record
-from orchestrator.trial import Outcome, Trial, keep_trace
+from orchestrator.trial import Outcome, Trial, attempt_record, keep_trace
 
 
 class Book:

@@ -141,7 +141,8 @@ class Garbage:
 def garbage(storage: Path) -> list[Garbage]:
     """Artifacts that no row of the leaderboard refers to, stages that nobody continues, graves.
 
-    What a trial needs that has not ended, or that ``--retry`` may run again, is kept with its checkpoints. A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
+    What a trial needs that has not ended, or that ``--retry`` may run again, is kept with its checkpoints.
+    A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
     """
     store = Store(storage)
     kept, broken = referred_keys(storage)

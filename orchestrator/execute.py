@@ -169,7 +169,10 @@ class Walk:
         )
         method, inputs = one.method.load(), self._inputs(one)
         method.check(one.config, inputs)
-        result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+        try:
+            result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+        finally:
+            stage_context.settle()
         context.barrier()
         # A training that continued from a checkpoint has cost more than this attempt.
         seconds = max(time.monotonic() - started, float(result.get("seconds", 0)))

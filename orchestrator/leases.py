@@ -21,6 +21,8 @@ import psutil
 
 BEAT_SECONDS = 2.0
 TTL_SECONDS = 30.0
+FIRST_REMINDER_SECONDS = 60.0
+"""Who waits says so again after so long, and then whenever the wait has doubled."""
 BURIAL_SECONDS = 0.5
 """How long the removal of a dead lease may take whoever began it."""
 
@@ -116,12 +118,13 @@ def acquire(
 ) -> Lease | None:
     """Wait for the lease, or until ``unless()`` says that the work is done; then ``None``.
 
-    ``waiting`` is told once for whom it waits.
+    ``waiting`` is told for whom it waits: at once, then at intervals that double.
     """
     lease = Lease(path)
     seen: dict[str, Any] | None = None
     since = time.monotonic()
-    told = False
+    began = time.monotonic()
+    tell_after = 0.0
     while True:
         if lease.try_acquire():
             return lease
@@ -133,9 +136,10 @@ def acquire(
             continue
         if unless():
             return None
-        if record is not None and not told:
-            waiting(f"process {record['pid']} on {record['host']}")
-            told = True
+        waited = time.monotonic() - began
+        if record is not None and waited >= tell_after:
+            waiting(f"process {record['pid']} on {record['host']}" + (f", {waited:.0f} s so far" if tell_after else ""))
+            tell_after = max(FIRST_REMINDER_SECONDS, 2 * tell_after)
         time.sleep(poll_seconds)
 
 

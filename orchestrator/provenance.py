@@ -9,6 +9,8 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from orchestrator.ledger import Ledger
+
 PACKAGES = (
     "nightshift", "torch", "torchvision", "ray", "optuna", "segmentation-models-pytorch", "numpy", "pandas", "pyarrow",
 )  # fmt: skip
@@ -41,6 +43,21 @@ def _git(folder: Path, *words: str) -> str | None:
 def versions() -> dict[str, str]:
     """Package → version, and Python's."""
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def software_changes(ledger: Ledger) -> str:
+    """What differs from what last ran a sweep, in one line, and write down what runs it now; nothing at the first."""
+    commit, changes = git_state()
+    now = versions() | ({"code": f"{commit[:10]}{f' with changes {changes}' if changes else ''}"} if commit else {})
+    known = ledger.read("software")
+    before = list(known.values())[-1] if known else now
+    if not known or before != now:
+        ledger.write("software", f"{len(known):04d}", now)
+    return ", ".join(
+        f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    )
 
 
 def command() -> str:

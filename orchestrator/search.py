@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
 from orchestrator.samplers import SamplerName, grid, sampler, tellable
-from orchestrator.trial import Outcome, Place, Trial, with_seed
+from orchestrator.trial import Outcome, Place, Trial, attempt_record, with_seed
 from trainers.config import keyed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -272,12 +272,6 @@ class Search:
         if not outcomes or any(value is None for column in values for value in column):
             return None
         return [sum(value for value in column if value is not None) / len(outcomes) for column in values]
-
-
-def attempt_record(trial: Trial) -> dict[str, Any]:
-    """What the ledger keeps of an attempt that starts; ``gc`` spares its keys until the trial has ended well."""
-    keys = [one.key for one in trial.planned.values()]
-    return {"varied": dict(trial.varied), "seed": trial.seeds.trial, "keys": keys}
 
 
 def identity(sweep: Sweep) -> dict[str, Any]:

@@ -191,6 +191,12 @@ def with_seed(trial: Trial, seed: int) -> Trial:
     return replace(trial, seeds=replace(trial.seeds, trial=seed))
 
 
+def attempt_record(trial: Trial) -> dict[str, Any]:
+    """What the ledger keeps of an attempt that starts; ``gc`` spares its keys until the trial has ended well."""
+    keys = [one.key for one in trial.planned.values()]
+    return {"varied": dict(trial.varied), "seed": trial.seeds.trial, "keys": keys}
+
+
 def keep_trace(ledger: Ledger, trial: Trial, attempt: int, outcome: Outcome) -> Outcome:
     """Move the trace of a bug into a file of the ledger; the message says where."""
     if outcome.trace is None:

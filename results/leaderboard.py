@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from results.compact import read_scores
 from results.schema import COLUMNS, SCORE, STATUSES
-from results.store import read_published, read_scores
+from results.store import read_published
 
 CONFIG = ["experiment", "preset", "arm", "config_hash", "seed_scope"]
 """What makes two rows the same configuration."""

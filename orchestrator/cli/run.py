@@ -29,9 +29,9 @@ def run(
 
     Example: `nightshift run demo --seeds 3`
     """
+    from orchestrator.book import Book
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
-    from orchestrator.book import Book
     from orchestrator.files import disk_full, naming_full_disk
     from orchestrator.graph import Seeds
     from orchestrator.launch import run_trials

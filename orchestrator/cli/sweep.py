@@ -10,6 +10,7 @@ from orchestrator.cli.bar import bar
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.search import Sweep
     from orchestrator.start import Retry, SweepRequest
 
 Hours = Annotated[float | None, typer.Option(min=0, help="Hand out no further trial after so long.")]
@@ -36,7 +37,9 @@ def sweep(
     warm_start: Annotated[str | None, typer.Option(help="Sweep whose results the sampler hears first.")] = None,
     hours: Hours = None,
     name: Annotated[str | None, typer.Option(help="The same name continues. [default: EXPERIMENT-SPACE]")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; only data sets' fingerprints are kept.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; keeps only fingerprints of data.")
+    ] = False,
     init: options.Init = None,
     storage: options.Storage = None,
     preset: options.Preset = None,
@@ -86,7 +89,7 @@ def sweep(
     if dry_run:
         _dry_run(request, where)
     else:
-        _start(request, where)
+        _start(request, where, None)
 
 
 def resume(
@@ -112,21 +115,31 @@ def resume(
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
 
-def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None) -> None:
+def _start(request: "SweepRequest", storage: Path, retry: "Retry | None") -> None:
     """Prepare, run, and print the leaderboard."""
-    from orchestrator.start import opened, prepare, run
+    from orchestrator.files import naming_full_disk
+    from orchestrator.start import prepare
 
     what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
+    with naming_full_disk(what.place.storage, f"nightshift resume {request.name}"):
+        _search(request, what)
 
+
+def _search(request: "SweepRequest", what: "Sweep") -> None:
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
+    from orchestrator.provenance import software_changes
     from orchestrator.search import Search
     from orchestrator.searcher import Watcher
+    from orchestrator.start import opened, run
     from orchestrator.sweep import Interrupted
 
     with opened(request, what) as ledger:
         search = Search(what, ledger)
+        changes = software_changes(ledger)
         with Progress(search.total, done=len(search.known), verbose=False) as progress:
+            if changes:
+                progress.note(f"since the last start of {ledger.name}: {changes}")
             if search.known:
                 progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
             if request.cost:
@@ -147,7 +160,7 @@ def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None)
 
 
 def _dry_run(request: "SweepRequest", storage: Path) -> None:
-    """Five sampled configurations, how many trials fit at once, and the estimated hours; the storage keeps fingerprints only."""
+    """Five sampled configurations, how many trials fit at once, and the estimated hours; keeps only fingerprints."""
     from orchestrator.dry_run import sampled_configurations, trial_seconds
     from orchestrator.preflight import num_cpus, num_gpus
     from orchestrator.start import prepare
