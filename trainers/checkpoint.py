@@ -45,13 +45,13 @@ def write_aside(folder: Path, write: Callable[[Path], None]) -> Path:
 def keep_aside(aside: Path, step: int) -> Path:
     """Make a folder of ``write_aside`` durable, then the checkpoint of ``step``; older ones go."""
     folder = aside.parent
-    with _cleared(aside):
-        sync_tree(aside)
     final = folder / f"step-{step:08d}"
     if final.exists():  # The replayed step of a resumed run: the same content is there already.
         shutil.rmtree(aside)
         return final
-    aside.rename(final)
+    with _cleared(aside):
+        sync_tree(aside)
+        aside.rename(final)
     sync(folder)
     for path in folder.glob("step-*"):
         if path != final:

@@ -39,6 +39,7 @@ def run(
     from orchestrator.preflight import Request, check_methods, default_storage, find_arms, place
     from orchestrator.provenance import command
     from orchestrator.trial import Trial
+    from results.compact import refresh
 
     graph, roots = options.configure(
         experiment, preset=preset, assignments=assignments, config_file=config_file, init=init, storage=storage
@@ -70,6 +71,7 @@ def run(
                 raise disk_full(f"{trial.id}: {outcome.message}", here.storage, again)
             progress.ended(trial, book.enter(trial, outcome))
             failed += outcome.status != "finished"
+    refresh(here.storage)
     print_overview(here.storage, ledger.name, [trial.id for trial in trials])
     if failed:
         raise typer.Exit(1)

@@ -133,6 +133,7 @@ def _search(request: "SweepRequest", what: "Sweep") -> None:
     from orchestrator.searcher import Watcher
     from orchestrator.start import opened, run
     from orchestrator.sweep import Interrupted
+    from results.compact import refresh
 
     with opened(request, what) as ledger:
         search = Search(what, ledger)
@@ -153,6 +154,7 @@ def _search(request: "SweepRequest", what: "Sweep") -> None:
                 progress.note(f"invalid configuration, not run: {message}")
             if search.is_out_of_time:
                 progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
+    refresh(what.place.storage)
     if search.outcomes:
         print_overview(what.place.storage, ledger.name)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.artifacts import Store
+from orchestrator.graph import Seeds
 from tests.orchestrator import fakes
+from trainers.context import PlainContext
 from trainers.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -203,6 +205,41 @@ def test_a_stage_whose_manifest_is_damaged_is_made_again(tmp_path):
     assert [name for name, hit in again.items() if not hit] == ["val@best"]
     (told,) = [event for event in events if event.kind == "damaged"]
     assert str(manifest) in told.text
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_an_artifact_of_a_newer_version_is_refused_and_left_where_it_is(tmp_path):
+    first = {report.name: report for report in fakes.walk(tmp_path)}
+    manifest = Store(tmp_path).folder("fake_plain", first["val@best"].key) / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    with pytest.raises(UserError, match=r"schema version 99.*upgrade nightshift") as caught:
+        fakes.walk(tmp_path)
+    assert str(manifest) in str(caught.value)
+    assert manifest.is_file()
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_a_row_s_training_is_made_again_where_only_its_evaluations_are_left(tmp_path):
+    """A trial that ends needs its steps and curves, although no evaluation has to run."""
+    from orchestrator.trial import Place, Trial, run_trial
+
+    place = Place(tmp_path, {}, {})
+    one = Trial.of(fakes.study(), fakes.study().arms["plain"], {}, Seeds(0, 0, "last"), place)
+
+    def run():
+        return run_trial(
+            one,
+            make_context=lambda folder, *, on_report, guard: PlainContext(folder, on_report=on_report, guard=guard),
+            observe=lambda event: None,
+        )
+
+    tmp_path.mkdir(exist_ok=True)
+    assert run().training == {"value": 0}
+    (Store(tmp_path).folder("fake", one.planned["train"].key) / "value.txt").write_text("harm")
+    Store._verified.clear()  # As in another process.
+    again = run()
+    assert again.training == {"value": 0}
+    assert [stage["name"] for stage in again.stages if not stage["hit"]] == ["train"]
 
 
 @pytest.mark.usefixtures("fake_methods")
