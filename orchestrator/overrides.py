@@ -166,5 +166,7 @@ def one_line(error: ValidationError, prefix: str) -> str:
         where = ".".join([prefix, *(str(part) for part in problem["loc"])])
         text = problem["msg"].removeprefix("Value error, ")
         given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
-        problems.append(f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text else given}")
+        problems.append(
+            f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text and repr(problem['input']) in text else given}"
+        )
     return "; ".join(problems)

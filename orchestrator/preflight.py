@@ -229,8 +229,13 @@ def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
     for stage, space_name in experiment.searches[name].items():
         for_method, fields = space(space_name)
         kind = method(experiment.stages[stage].method)
-        known = set(field_names(kind.config))
-        if kind.name != for_method or not set(fields) <= known:
+        if kind.name != for_method:
             raise UserError(f"the space {space_name} is for {for_method}, and the stage {stage} is {kind.name}")
+        known = sorted(field_names(kind.config))
+        if unknown := sorted(set(fields) - set(known)):
+            raise UserError(
+                f"the space {space_name} varies {unknown[0]!r}, which {for_method} does not have: "
+                f"{nearest(unknown[0], known)}"
+            )
         distributions |= {f"{stage}.{field}": distribution for field, distribution in fields.items()}
     return distributions

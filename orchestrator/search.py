@@ -79,6 +79,11 @@ class Search:
         if sweep.warm_start:
             self._warm_start(Ledger(sweep.place.storage, sweep.warm_start))
         self._restore()
+        if sweep.retry_trial and sweep.retry_trial not in {trial.id for trial in self._queue}:
+            raise UserError(
+                f"--trial {sweep.retry_trial}: the sweep {ledger.name} has no {' or '.join(sorted(sweep.retry))} trial "
+                f"of this name; `nightshift leaderboard --rows --sweep {ledger.name}` lists its trials"
+            )
 
     @property
     def again(self) -> str:

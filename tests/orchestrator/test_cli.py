@@ -118,6 +118,14 @@ def test_show_gives_the_graph_and_changes_nothing(nightshift, tmp_path):
     assert list(storage.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("show", "camvid"), ("sweep", "camvid", "--dry-run", "--trials", "2")])
+def test_looking_keeps_nothing_but_fingerprints_of_data(nightshift, tmp_path, camvid_root, words):
+    storage = tmp_path / "storage"
+    done = nightshift(*words, "--set", f"data.camvid.root={camvid_root}", "--storage", storage)
+    assert done.code == 0, done.err
+    assert [path.name for path in storage.iterdir()] == ["fingerprints"]
+
+
 def test_show_follows_the_command_line(nightshift, tmp_path):
     (tmp_path / "settings.yaml").write_text("train: {loss: {alpha: 0.125}}\n")
     done = nightshift("show", "demo", "--fields", "--config", tmp_path / "settings.yaml", "--set", "train.batch_size=3")

@@ -5,6 +5,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from PIL import Image
 
 TINY = ("--set", "train.height=32", "--set", "train.width=32", "--set", "train.loop.steps=1")
@@ -102,6 +103,23 @@ def test_missing_data_names_the_option(refused, tmp_path, verb):
     refused(verb, "camvid", "--set", f"data.camvid.root={tmp_path / 'empty'}", what=("day_train.txt", "is missing"))
 
 
+@pytest.mark.parametrize(
+    ("field", "distribution", "what"),
+    [
+        ("loss.alfa", FloatDistribution(0.0, 1.0), ("varies 'loss.alfa'", "did you mean 'loss.alpha'")),
+        ("loss.alpha", FloatDistribution(0.0, 1.5), ("train.loss.alpha", "less than or equal to 1", "1.5")),
+        ("loss.alpha", CategoricalDistribution(["low"]), ("train.loss.alpha", "valid number", "'low'")),
+        ("batch_size", FloatDistribution(0.5, 4.5), ("train.batch_size", "valid integer", "0.5")),
+    ],
+    ids=["unknown field", "out of bounds", "wrong choice", "wrong type"],
+)
+def test_a_space_that_the_stage_cannot_take_is_refused_before_anything_starts(
+    refused, monkeypatch, field, distribution, what
+):
+    monkeypatch.setattr("search_spaces.space", lambda name: ("supervised", {field: distribution}))
+    refused("sweep", "demo", what=what)
+
+
 NAMES = [
     (("run", "dmeo"), ("unknown experiment 'dmeo'", "did you mean 'demo'")),
     (("show", "nothing"), ("unknown experiment 'nothing'", "camvid, demo")),
@@ -188,6 +206,38 @@ def test_pretrained_weights_without_network_say_which_path_would_do(refused, mon
         *TINY,
         what=("'imagenet' of resnet18 could not be downloaded", "resnet18.pth", "none"),
     )
+
+
+def test_a_trial_without_retry_is_refused_and_nothing_is_looked_up(refused):
+    refused("resume", "one", "--trial", "t0123456789", what=("--trial t0123456789", "add --retry failed"))
+
+
+def test_a_sweep_of_a_newer_version_is_not_resumed(nightshift, tmp_path):
+    request = tmp_path / "sweeps" / "one" / "request.json"
+    request.parent.mkdir(parents=True)
+    request.write_text('{"schema_version": 99, "experiment": "demo", "name": "one", "unheard_of": 1}')
+    done = nightshift("resume", "one", "--storage", tmp_path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for part in (str(request), "schema version 99", "upgrade nightshift"):
+        assert part in done.err
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        ('{"experiment": "demo", "name": "one", "trails": 3}', ("request.trails", "not permitted")),
+        ('{"experiment": "demo", "name": "one", "trials": "many"}', ("request.trials", "'many'")),
+        ('{"experiment": "demo", ', ("is damaged",)),
+    ],
+)
+def test_a_request_with_an_unknown_field_or_a_wrong_type_is_named(nightshift, tmp_path, record, what):
+    request = tmp_path / "sweeps" / "one" / "request.json"
+    request.parent.mkdir(parents=True)
+    request.write_text(record)
+    done = nightshift("resume", "one", "--storage", tmp_path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for part in (str(request), *what):
+        assert part in done.err
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])

@@ -254,3 +254,20 @@ def test_take_refuses_a_living_holder_at_once_and_takes_a_dead_one(tmp_path):
     taken = take(held.path)
     assert taken is not None
     taken.release()
+
+
+def test_who_waits_says_so_at_growing_intervals(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "FIRST_REMINDER_SECONDS", 0.05)
+    holder = leases.Lease(tmp_path / "lease")
+    assert holder.try_acquire()
+    told, until = [], time.monotonic() + 1.0
+    assert (
+        leases.acquire(
+            tmp_path / "lease", unless=lambda: time.monotonic() > until, waiting=told.append, poll_seconds=0.005
+        )
+        is None
+    )
+    holder.release()
+    assert told[0] == f"process {os.getpid()} on {socket.gethostname()}"
+    assert all(text.startswith(told[0] + ", ") and text.endswith(" s so far") for text in told[1:])
+    assert 2 <= len(told) <= 6, "at 0, 0.05, 0.1, 0.2, 0.4 and 0.8 s"
