@@ -165,7 +165,8 @@ def one_line(error: ValidationError, prefix: str) -> str:
     for problem in error.errors(include_url=False):
         where = ".".join([prefix, *(str(part) for part in problem["loc"])])
         text = problem["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
+        says_value = "got " in text and repr(problem["input"]) in text
+        given = "" if says_value or isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
         problems.append(
             f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text and repr(problem['input']) in text else given}"
         )
