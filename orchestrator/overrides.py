@@ -167,7 +167,5 @@ def one_line(error: ValidationError, prefix: str) -> str:
         text = problem["msg"].removeprefix("Value error, ")
         says_value = "got " in text and repr(problem["input"]) in text
         given = "" if says_value or isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
-        problems.append(
-            f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text and repr(problem['input']) in text else given}"
-        )
+        problems.append(f"{where}: {text[:1].lower() + text[1:]}{given}")
     return "; ".join(problems)

@@ -4,17 +4,20 @@ Imports Ray. Tune's own state is disposable: both read everything from the ledge
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.execute import Event
 from orchestrator.files import disk_full, naming_full_disk
+from orchestrator.leases import FIRST_REMINDER_SECONDS
 from orchestrator.record import record
 from orchestrator.schedulers import Pruner
 from orchestrator.search import Search
@@ -45,6 +48,8 @@ class LedgerSearcher(Searcher):
         self._reached: dict[str, float] = {}
         self._reached_at_loss: dict[str, float] = {}
         """Trial → last step that it reported, and the one at its last loss."""
+        self._silent: dict[str, tuple[float, float]] = {}
+        """Tune's trial → when it was handed out and after how long it is told that it waits, until its first word."""
         self.stopping = Stopping()
         """Set by a signal: nothing new is handed out, and trials end without an outcome."""
         self.error: UserError | None = None
@@ -64,6 +69,7 @@ class LedgerSearcher(Searcher):
             # A live trial may have to be retried, and FINISHED can never be taken back.
             return None if self._live else Searcher.FINISHED
         self._live[trial_id] = given
+        self._silent[trial_id] = (time.monotonic(), FIRST_REMINDER_SECONDS)
         trial, attempt = given
         varied = json.dumps(dict(trial.varied))
         return {"trial": trial.id, "attempt": attempt, "seed": trial.seeds.trial, "varied": varied}
@@ -79,11 +85,21 @@ class LedgerSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass events on to whoever watches."""
+        self._silent.pop(trial_id, None)
         if "event" in result:
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
             if event.stage == trial.arm.train and "step" in event.metrics:
                 self._reached[trial.id] = event.metrics["step"]
             self._watcher.event(trial, event)
+
+    def remind(self, free: Callable[[], str]) -> None:
+        """Say which trials wait for a process, and what the cluster has ``free``; again when the wait has doubled."""
+        now = time.monotonic()
+        for trial_id, (since, tell_after) in self._silent.items():
+            if now - since >= tell_after:
+                self._silent[trial_id] = (since, 2 * tell_after)
+                text = f"for a process of its own, {now - since:.0f} s so far; free in the cluster: {free()}"
+                self._watcher.event(self._live[trial_id][0], Event("waiting", "start", text))
 
     def is_to_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the pruner, or what ended the whole sweep, ends a trial here."""
@@ -105,6 +121,7 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record the outcome, or start the trial again where its process died."""
         trial, attempt = self._live.pop(trial_id)
+        self._silent.pop(trial_id, None)
         cut = self._pruner.cut(trial.config_hash) if self._pruner is not None else None
         if not error and result and "outcome" in result:
             outcome = Outcome(**json.loads(result["outcome"]))
@@ -140,6 +157,25 @@ class LedgerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Never needed: a start rebuilds everything from the ledger."""
+
+
+class Watchdog(Callback):
+    """Looks after trials that Tune cannot start: it says nothing itself."""
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        self._searcher = searcher
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune's loop comes round."""
+        self._searcher.remind(free_resources)
+
+
+def free_resources() -> str:
+    """Cores and GPUs of the cluster that nobody holds."""
+    import ray
+
+    free = ray.available_resources()
+    return ", ".join(f"{free.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
 
 
 class LedgerScheduler(FIFOScheduler):

@@ -107,7 +107,7 @@ def _observe_shared(trial: Trial, watcher: Watcher, stopping: Stopping, event: E
 def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
     from ray import tune
 
-    from orchestrator.searcher import LedgerScheduler, LedgerSearcher
+    from orchestrator.searcher import LedgerScheduler, LedgerSearcher, Watchdog
 
     place = search.sweep.place
     connect()
@@ -132,6 +132,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
             name=f"start-{time.time_ns()}",
             storage_path=str(folder),
             verbose=0,
+            callbacks=[Watchdog(searcher)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
