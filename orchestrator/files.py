@@ -33,7 +33,8 @@ def is_no_space(error: BaseException, storage: Path) -> bool:
     """Whether an error comes from a full disk; many a library reports that without the system's number."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in NO_SPACE
-    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(storage).free < FULL_BYTES
+    is_vague = isinstance(error, OSError | RuntimeError) and storage.is_dir()
+    return is_vague and shutil.disk_usage(storage).free < FULL_BYTES
 
 
 def disk_full(error: BaseException | str, storage: Path, again: str) -> DiskFull:

@@ -89,7 +89,8 @@ class Ledger:
     def finish(self, trial: str, attempt: int, outcome: Mapping[str, Any]) -> None:
         """Write down how an attempt ended."""
         name = attempt_name(trial, attempt)
-        self.write("scores", name, outcome["scores"])
+        if outcome["scores"]:
+            self.write("scores", name, outcome["scores"])
         self.write("outcomes", name, {**outcome, "scores": {}})
 
     def scores(self, trial: str, attempt: int) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
     recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
     for trial, outcome, attempt in search.known:
         if trial.id not in recorded or recorded[trial.id][0] < attempt:  # Killed before the leaderboard was written.
-            whole = replace(outcome, scores=outcome.scores or search.ledger.scores(trial.id, attempt))
-            record(trial, whole, sweep=search.ledger.name, attempt=attempt)
+            if outcome.status == "finished" and not outcome.scores:
+                outcome = replace(outcome, scores=search.ledger.scores(trial.id, attempt))
+            record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     if search.is_done:  # Ray need not even start.
         return
     with stopping_on_sigterm() as stopping:
