@@ -5,6 +5,7 @@ named ``.aside-…`` that the next write removes.
 """
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -87,8 +88,9 @@ def sync_tree(folder: Path) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; what ``load_state`` reads back."""
-    with path.open("wb") as file:  # Given a path, torch reports a full disk as a RuntimeError without its number.
-        torch.save(state, file)
+    content = io.BytesIO()  # Writing to a file, torch reports a full disk as a RuntimeError without its number.
+    torch.save(state, content)
+    path.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
