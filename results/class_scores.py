@@ -34,6 +34,11 @@ def per_class(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def class_metrics(frame: pd.DataFrame) -> list[str]:
+    """The ``iou.*`` columns that hold any value."""
+    return [name for name in CLASS_SCORES if name in frame.columns and frame[name].notna().any()]
+
+
 def worst_class(frame: pd.DataFrame) -> pd.Series:
     """The lowest IoU of any class that occurs, row by row."""
     return frame[[name for name in CLASS_SCORES if name in frame.columns]].min(axis=1)

@@ -205,7 +205,7 @@ def _lines(
 def _note(found: Difference, test: str) -> str | None:
     counted = "common seed" if test == "paired t" else "seed of one of them"
     if found.n < 2:
-        return f"{int(found.n)} {counted}: no interval; run more with --seeds"
+        return f"{int(found.n)} {counted}: no interval (--seeds runs more)"
     return f"{int(found.n)} {counted}s: the interval says little" if found.n < FEW_SEEDS else None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from results.class_scores import per_class
+from results.class_scores import class_metrics, per_class
 from results.columns import COMPARABLE, CONFIG, FEW_SEEDS, LeaderboardError, flatten, nearest, resolve_column
 from results.comparison import compare
 from results.configurations import best, by_config
@@ -29,8 +29,9 @@ from results.rows import failures, filter_rows, sort_rows
 from results.store import read_published, read_scores
 
 __all__ = [
-    "COMPARABLE", "CONFIG", "FEW_SEEDS", "LeaderboardError", "best", "by_config", "compare", "cost", "curves",
-    "curves_by_config", "failures", "filter_rows", "load", "pareto", "per_class", "resolve_column", "sort_rows",
+    "COMPARABLE", "CONFIG", "FEW_SEEDS", "LeaderboardError", "best", "by_config", "class_metrics", "compare", "cost",
+    "curves", "curves_by_config", "failures", "filter_rows", "load", "pareto", "per_class", "resolve_column",
+    "sort_rows",
 ]  # fmt: skip
 
 
