@@ -44,7 +44,7 @@ def _count(ledger: Ledger, request: SweepRequest) -> Pending:
         if record is not None:
             ended.setdefault(_name(record["varied"]), {})[record["seed"]] = outcome["status"]
     asked = _asked(ledger)
-    seeds = range(request.seed, request.seed + request.seeds)
+    seeds = range(request.first_seed, request.first_seed + request.seeds)
     left = max(0, configurations(request) - len(asked)) * len(seeds)
     for params in asked:
         done = ended.get(_name(params), {})

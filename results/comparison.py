@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def _representative(rows: pd.DataFrame) -> str:
     return str(scores[scores["count"] == scores["count"].max()]["mean"].idxmax())
 
 
-def _units(rows: pd.DataFrame, metric: str) -> dict[tuple[str, ...], pd.Series]:
+def _units(rows: pd.DataFrame, metric: str) -> dict[Any, pd.Series]:
     """(evaluation set, checkpoint) → scores by seed."""
     scored = scored_rows(rows, metric)
     groups = scored.groupby(["evaluation_set", "checkpoint"], sort=False)
@@ -165,12 +166,12 @@ def _units(rows: pd.DataFrame, metric: str) -> dict[tuple[str, ...], pd.Series]:
 
 
 def _lines(
-    before: dict[tuple[str, ...], pd.Series],
-    after: dict[tuple[str, ...], pd.Series],
+    before: dict[Any, pd.Series],
+    after: dict[Any, pd.Series],
     baseline: Chosen,
     other: Chosen,
     metric: str,
-) -> list[dict[str, object]]:
+) -> list[dict[Any, Any]]:
     """The comparisons of two configurations, one for each set and checkpoint that both have."""
     shared = baseline.rows[PROTOCOL].iloc[0].to_dict()
     lines = []

@@ -26,7 +26,7 @@ def by_config(frame: pd.DataFrame, metric: str = "miou", keep: Sequence[str] = (
     """
     metric = resolve_metric(frame, metric)
     table, scored = _table(frame, metric, keep)
-    table.insert(table.columns.get_loc("rank") + 1, "place", _places(table, scored))
+    table.insert(list(table.columns).index("rank") + 1, "place", _places(table, scored))
     return table.drop(columns="config")
 
 
@@ -40,7 +40,7 @@ def best(frame: pd.DataFrame, metric: str = "miou", by: str | Sequence[str] = "a
     table, scored = _table(frame, resolve_metric(frame, metric), by)
     ranked = table[table["rank"].notna()].sort_values("rank", kind="stable")
     winners = ranked.drop_duplicates([*COMPARABLE, *by]).sort_index().reset_index(drop=True)
-    winners.insert(winners.columns.get_loc("rank") + 1, "place", _places(winners, scored))
+    winners.insert(list(winners.columns).index("rank") + 1, "place", _places(winners, scored))
     return winners.drop(columns="config")
 
 

@@ -22,6 +22,7 @@ from results.class_scores import class_metrics, per_class
 from results.columns import COMPARABLE, CONFIG, FEW_SEEDS, LeaderboardError, flatten, nearest, resolve_column
 from results.comparison import compare
 from results.configurations import best, by_config
+from results.confirmation import optimism
 from results.costs import cost
 from results.learning_curves import curves, curves_by_config
 from results.pareto_front import pareto
@@ -30,8 +31,8 @@ from results.store import read_published, read_scores
 
 __all__ = [
     "COMPARABLE", "CONFIG", "FEW_SEEDS", "LeaderboardError", "best", "by_config", "class_metrics", "compare", "cost",
-    "curves", "curves_by_config", "failures", "filter_rows", "load", "pareto", "per_class", "resolve_column",
-    "sort_rows",
+    "curves", "curves_by_config", "failures", "filter_rows", "load", "optimism", "pareto", "per_class",
+    "resolve_column", "sort_rows",
 ]  # fmt: skip
 
 

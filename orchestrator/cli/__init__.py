@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("resume")(sweep.resume)
+app.command("confirm")(sweep.confirm)
 app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -76,8 +76,8 @@ def is_numeric(column: pd.Series) -> bool:
 def split_constants(frame: pd.DataFrame) -> tuple[dict[str, object], pd.DataFrame]:
     """What every line shares, and the frame without it; columns without any value or count go."""
     counts = ("pruned", "diverged", "failed")
-    shared = ("experiment", "preset", "metric", "seed_scope", "sweep", "arm", "checkpoint", "evaluation_set")
-    shared += ("baseline", "other", "test")
+    names = "experiment preset metric seed_scope sweep arm baseline other test checkpoint evaluation_set"
+    shared = names.split()
     empty = [name for name in frame if frame[name].isna().all() or (name in counts and not frame[name].any())]
     frame = frame.drop(columns=empty)
     constant = [name for name in shared if name in frame and len(frame) and frame[name].nunique(dropna=False) == 1]
