@@ -38,6 +38,8 @@ def pareto(frame: pd.DataFrame, score: str = "miou", cost: str = TOTAL_SECONDS) 
 
 def front(points: np.ndarray) -> np.ndarray:
     """Which of the points [k, 2], where more is better in both, none dominates: one pass over the sorted points."""
+    if not len(points):
+        return np.zeros(0, dtype=bool)
     order = np.lexsort((-points[:, 1], -points[:, 0]))
     first, second = points[order, 0], points[order, 1]
     best_before = np.maximum.accumulate(np.concatenate([[-np.inf], second[:-1]]))
