@@ -34,7 +34,14 @@ def board(tmp_path):
                                    {"name": "city", "key": "k", "hit": True, "seconds": 30.0}],
                     }
                 )  # fmt: skip
-    empty = {"evaluation_set": None, "split_role": None, "checkpoint": None, "miou": None, "iou.car": None}
+    empty = {
+        "evaluation_set": None,
+        "split_role": None,
+        "checkpoint": None,
+        "miou": None,
+        "iou.car": None,
+        "stages": None,
+    }
     rows.append(rows[0] | empty | {"trial": "t9", "seed": 9, "status": "pruned", "message": "stopped at step 4 of 8"})
     write_scores(tmp_path, rows)
     return tmp_path
@@ -62,9 +69,10 @@ def test_tables_for_a_paper(nightshift, board):
     where = ("--where", "evaluation_set=day_val", "--storage", board)
     text = nightshift("leaderboard", *where, "--latex").out
     assert text.startswith("\\begin{tabular}{")
-    assert r"mixed & 1 & 51.5 $\pm$ 5.8 & [37.1, 65.9] & 3 & – & c100 \\" in text.replace("--", "–")
+    # By hand: t(0.975, 2) = 4.3027, sd 0.05766: 0.515 ± 4.3027 × 0.05766 / √3.
+    assert r"mixed & 1 & 51.5 $\pm$ 5.8 & [37.2, 65.8] & 3 & c100 \\" in text
     text = nightshift("leaderboard", "--wide", "--storage", board, "--markdown").out
-    assert "| mixed | 51.5 ± 5.8 | 21.5 ± 5.8 | 3 | – | c100 |" in text.splitlines()
+    assert "| mixed | 51.5 ± 5.8 | 21.5 ± 5.8 | 3 | c100 |" in text.splitlines()
 
 
 def test_the_other_questions(nightshift, board):
