@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text()
 TINY = [
     "--set", "train.loop.steps=3",
     "--set", "city.images={day: {train: 8, val: 2, test: 2}, night: {train: 2, val: 2, test: 2}}",
+    "--set", "city_held_out.images={day: {held_out: 2}, night: {held_out: 2}}",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """How fast a leaderboard of 10,000 trials answers after it is loaded: ``python -m tests.benchmarks.leaderboard``.
 
-Prints milliseconds of CPU time, and each as a multiple of a plain pandas ``groupby("config_hash")["miou"].mean()`` on the same frame
-in the same run.
+Prints milliseconds of CPU time, and each as a multiple of a plain pandas ``groupby("config_hash")["miou"].mean()`` on
+the same frame in the same run.
 """
 
 import json
