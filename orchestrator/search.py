@@ -7,7 +7,7 @@ seeds or another space, goes on where it stood: what has ended is told to Optuna
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class Sweep:
     """A sweep whose finished configurations the sampler hears first."""
     hours: float | None = None
     """After so long no further trial is handed out."""
+    points: Sequence[Mapping[str, Any]] | None = None
+    """Exactly these configurations instead of a search."""
 
 
 class Search:
@@ -60,6 +62,8 @@ class Search:
         self.sweep, self.ledger = sweep, ledger
         self._study = optuna.create_study(directions=["maximize", "minimize"] if sweep.cost else ["maximize"])
         self._grid = grid(sweep.space, sweep.trials) if sweep.sampler == "grid" else None
+        if sweep.points is not None:
+            self._grid = [dict(point) for point in sweep.points]
         self._base = base(sweep)
         self._numbers: dict[str, list[int]] = {}
         """Configuration hash → its numbers in the study; several when it was suggested more than once."""
@@ -109,6 +113,20 @@ class Search:
     def is_out_of_time(self) -> bool:
         """Whether ``hours`` have passed."""
         return self._deadline is not None and time.monotonic() > self._deadline
+
+    def ranking(self) -> list[Mapping[str, Any]]:
+        """The finished configurations with the most seeds, the best mean objective first."""
+        objective = self.sweep.experiment.objective
+        found: list[tuple[int, float, Mapping[str, Any]]] = []
+        for trials in self._trials.values():
+            ended = [self._outcomes[trial.id] for trial in trials if trial.id in self._outcomes]
+            values = [one.objectives.get(objective) for one in ended if one.status == "finished"]
+            known = [value for value in values if value is not None]
+            if known:
+                found.append((len(known), sum(known) / len(known), trials[0].varied))
+        most = max((seeds for seeds, _, _ in found), default=0)
+        whole = [one for one in found if one[0] == most]
+        return [params for _, _, params in sorted(whole, key=lambda one: -one[1])]
 
     def next_trial(self) -> tuple[Trial, int] | None:
         """The next trial to run and the number of the attempt, or ``None`` when nothing is left to hand out."""

@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from orchestrator.searcher import Watcher
 
 
+class Confirmation(BaseModel):
+    """Which configurations of which sweep run again, with seeds that it has not seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sweep: str
+    points: list[dict[str, Any]]
+    """``stage.field`` → value, the best configuration first."""
+    first_seed: int
+
+
 class SweepRequest(BaseModel):
     """Everything that makes a sweep, in plain values."""
 
@@ -61,7 +72,13 @@ class SweepRequest(BaseModel):
     hours: float | None = None
     gpus_per_worker: float | None = None
     cpus_per_worker: int = 1
+    confirms: Confirmation | None = None
     name: str
+
+    @property
+    def first_seed(self) -> int:
+        """The first trial's seed."""
+        return self.confirms.first_seed if self.confirms else self.seed
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
     fields, roots = split_roots(request.values)
     experiment = assign(build(request.experiment, request.preset), fields)
     arm = the_arm(experiment, request.arm)
+    arm = arm.confirming() if request.confirms else arm
     space = search_space(experiment, request.space)
     check_space(experiment, space)
     here = place(
@@ -109,7 +127,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         space=space,
         trials=request.trials,
         num_seeds=request.seeds,
-        seeds=Seeds(request.seed, request.seed, request.seed_scope),
+        seeds=Seeds(request.seed, request.first_seed, request.seed_scope),
         sampler=request.sampler,
         place=here,
         cost=request.cost,
@@ -118,6 +136,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         retry_trial=retry.trial,
         warm_start=request.warm_start,
         hours=request.hours,
+        points=request.confirms.points if request.confirms else None,
     )
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
     return sweep

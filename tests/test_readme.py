@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from results import tables
+from tests import readme_answers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 TINY = [
     "--set", "train.loop.steps=3",
     "--set", "city.images={day: {train: 8, val: 2, test: 2}, night: {train: 2, val: 2, test: 2}}",
+    "--set", "city_held_out.images={day: {held_out: 2}, night: {held_out: 2}}",
 ]  # fmt: skip
 
 
@@ -28,6 +30,18 @@ def commands() -> list[str]:
 
 def test_tables_are_those_of_the_published_results() -> None:
     assert tables.main(["--check"]) == 0
+
+
+def test_answers_are_those_of_the_published_results() -> None:
+    assert README.count("```console\n") >= 6
+    assert readme_answers.render(README) == README, "the answers are out of date: run make tables"
+
+
+def test_every_table_of_the_readmes_is_rendered() -> None:
+    """A Markdown table of scores stands between markers, or it would go stale unseen."""
+    for path in (ROOT / "README.md", *ROOT.glob("[a-z]*/README.md")):
+        text = re.sub(r"<!-- table: .*?<!-- end -->", "", path.read_text(), flags=re.DOTALL)
+        assert not re.search(r"^\|.*\| \d\d?\.\d( ± \d+\.\d)? \|", text, re.MULTILINE), path
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

@@ -1,4 +1,4 @@
-"""``nightshift sweep`` and ``nightshift resume``: a search over one arm."""
+"""``nightshift sweep``, ``resume`` and ``confirm``: a search over one arm, and what its winners are worth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +10,7 @@ from orchestrator.cli.bar import bar
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.ledger import Ledger
     from orchestrator.search import Sweep
     from orchestrator.start import Retry, SweepRequest
 
@@ -115,17 +116,43 @@ def resume(
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
 
-def _start(request: "SweepRequest", storage: Path, retry: "Retry | None") -> None:
-    """Prepare, run, and print the leaderboard."""
+def confirm(
+    name: Annotated[str, typer.Argument(help="Name of a sweep in the storage.")],
+    top: Annotated[int, typer.Option(min=1, help="So many of its best configurations.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of each.")] = 3,
+    storage: options.Storage = None,
+    csv: options.Csv = False,
+    json: options.Json = False,
+    markdown: options.Markdown = False,
+    latex: options.Latex = False,
+) -> None:
+    """Run the best configurations of a sweep with fresh seeds, score the held-out splits, print the sweep's optimism.
+
+    Runs as the sweep NAME-confirm; the same command again, or `resume NAME-confirm`, continues it.
+
+    Example: `nightshift confirm demo-loss_alpha --top 3 --seeds 3`
+    """
+    from orchestrator.confirm import confirmation
+    from orchestrator.preflight import default_storage
+
+    form = options.output_format(csv=csv, json=json, markdown=markdown, latex=latex)
+    where = (storage or default_storage()).resolve()
+    _start(confirmation(where, name, top=top, seeds=seeds), where, form=form)
+
+
+def _start(
+    request: "SweepRequest", storage: Path, retry: "Retry | None" = None, *, form: options.Format = "table"
+) -> None:
+    """Prepare, run, and print the leaderboard, or what a confirmation found."""
     from orchestrator.files import naming_full_disk
     from orchestrator.start import prepare
 
     what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
     with naming_full_disk(what.place.storage, f"nightshift resume {request.name}"):
-        _search(request, what)
+        _search(request, what, form)
 
 
-def _search(request: "SweepRequest", what: "Sweep") -> None:
+def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> None:
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
     from orchestrator.provenance import software_changes
@@ -155,10 +182,32 @@ def _search(request: "SweepRequest", what: "Sweep") -> None:
             if search.is_out_of_time:
                 progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
     refresh(what.place.storage)
-    if search.outcomes:
+    if search.outcomes and request.confirms:
+        _print_optimism(request, what, ledger, form)
+    elif search.outcomes:
         print_overview(what.place.storage, ledger.name)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
         raise typer.Exit(1)
+
+
+def _print_optimism(request: "SweepRequest", what: "Sweep", ledger: "Ledger", form: options.Format) -> None:
+    """The sweep's scores against the confirmed ones."""
+    from orchestrator.cli import views
+    from orchestrator.cli.output import write
+    from orchestrator.confirm import config_hashes
+    from results.leaderboard import load, optimism
+
+    assert request.confirms is not None
+    table = optimism(
+        load(what.place.storage),
+        config_hashes(what),
+        {known: evaluation.name for known, evaluation in what.arm.held_out.items()},
+        sweep=request.confirms.sweep,
+        confirmation=ledger.name,
+        seeds=range(request.first_seed, request.first_seed + request.seeds),
+    )
+    if len(table):
+        write(table, form, views.optimism, notes=views.optimism_notes(table, request.confirms.sweep))
 
 
 def _dry_run(request: "SweepRequest", storage: Path) -> None:

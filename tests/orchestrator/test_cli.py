@@ -12,7 +12,7 @@ from results.store import write_scores
 from tests.orchestrator import fakes
 
 VERBS = [
-    ("run",), ("sweep",), ("list",), ("show",), ("leaderboard",),
+    ("run",), ("sweep",), ("confirm",), ("list",), ("show",), ("leaderboard",), ("compare",),
     ("data", "make"), ("data", "check"), ("data", "index"),
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ def test_the_help_of_every_verb_ends_with_an_example(nightshift, verb):
 def test_the_help_lists_every_verb(nightshift):
     done = nightshift("--help")
     assert done.code == 0
-    for verb in ("run", "sweep", "list", "show", "leaderboard", "data"):
+    for verb in ("run", "sweep", "confirm", "list", "show", "leaderboard", "compare", "data"):
         assert re.search(rf"^\W*{verb} ", done.out, re.MULTILINE), verb
 
 
