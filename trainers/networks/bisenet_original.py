@@ -69,8 +69,8 @@ class BiSeNetOriginal(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.encoder = build_encoder(config, output_stride=32)
-        at_16, at_32 = self.encoder.out_channels[4:]  # type: ignore[index]
+        self.encoder, channels = build_encoder(config, output_stride=32)
+        at_16, at_32 = channels[4:]
         self.spatial_path = nn.Sequential(
             conv_norm_relu(3, 64, 7, stride=2),
             conv_norm_relu(64, 64, 3, stride=2),

@@ -4,6 +4,7 @@ Shape legend: n images, c channels, h height, w width.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ def resize(
     return functional.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=align_corners)
 
 
-def initialize_kaiming(modules: Iterable[nn.Module], *, mode: str = "fan_in") -> None:
+def initialize_kaiming(modules: Iterable[nn.Module], *, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
     """He's normal initialization of every convolution in ``modules``; biases start at 0.
 
     Source: He et al., Delving Deep into Rectifiers.

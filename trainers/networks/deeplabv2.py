@@ -22,13 +22,12 @@ class DeepLabV2(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.encoder = build_encoder(config, output_stride=8)
+        self.encoder, channels = build_encoder(config, output_stride=8)
         pooling = getattr(self.encoder, "maxpool", None)
         if isinstance(pooling, nn.MaxPool2d):
             pooling.ceil_mode = True
-        channels = self.encoder.out_channels[-1]  # type: ignore[index]
         self.classifiers = nn.ModuleList(
-            nn.Conv2d(channels, NUM_CLASSES, 3, padding=rate, dilation=rate)
+            nn.Conv2d(channels[-1], NUM_CLASSES, 3, padding=rate, dilation=rate)
             for rate in config.rates or DEFAULT_RATES["deeplabv2"]
         )
         for classifier in self.classifiers:

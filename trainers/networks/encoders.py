@@ -10,8 +10,10 @@ from trainers.errors import UserError
 IMAGENET_CLASSES = 1000
 
 
-def build_encoder(config: NetworkConfig, *, output_stride: int) -> nn.Module:
-    """Randomly initialized; called with images it gives a list of features at strides 1, 2, 4, 8, 16 and 32.
+def build_encoder(config: NetworkConfig, *, output_stride: int) -> tuple[nn.Module, list[int]]:
+    """The encoder, randomly initialized, and the channels of its features at strides 1 to 32 (0: absent).
+
+    Called with images it gives the list of these features.
 
     Below ``output_stride`` 32 the deepest stages keep their resolution and dilate their convolutions instead.
 
@@ -19,15 +21,15 @@ def build_encoder(config: NetworkConfig, *, output_stride: int) -> nn.Module:
         UserError: the encoder cannot be dilated, or has not all of these strides.
     """
     try:
-        encoder: nn.Module = smp.encoders.get_encoder(config.encoder, weights=None, output_stride=output_stride)
+        encoder = smp.encoders.get_encoder(config.encoder, weights=None, output_stride=output_stride)
     except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
         raise _refusal(config, output_stride, str(error)) from error
-    channels = encoder.out_channels
-    if len(channels) != 6 or 0 in channels:
-        raise _refusal(config, output_stride, f"its features have {list(channels)} channels")
+    channels = list(encoder.out_channels)
+    if len(channels) != 6 or 0 in channels[2:]:
+        raise _refusal(config, output_stride, f"its features have {channels} channels")
     if config.family() == "caffe":
         stride_in_first_convolution(encoder)
-    return encoder
+    return encoder, channels
 
 
 def stride_in_first_convolution(encoder: nn.Module) -> None:
@@ -46,6 +48,6 @@ def classifier_parameters(encoder: nn.Module) -> int | None:
 
 def _refusal(config: NetworkConfig, output_stride: int, why: str) -> UserError:
     return UserError(
-        f"{config.architecture} needs an encoder with features at strides 2 to {output_stride}, and "
+        f"{config.architecture} needs an encoder with features at strides 4 to 32, deepest at {output_stride}, and "
         f"{config.encoder} is none ({' '.join(why.split())}); resnet18 to resnet152 are"
     )

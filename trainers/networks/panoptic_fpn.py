@@ -32,22 +32,24 @@ class PanopticFPN(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.encoder = build_encoder(config, output_stride=32)
-        stages = self.encoder.out_channels[2:]  # type: ignore[index]
-        self.laterals = nn.ModuleList(nn.Conv2d(channels, PYRAMID_CHANNELS, 1) for channels in stages)
-        self.outputs = nn.ModuleList(nn.Conv2d(PYRAMID_CHANNELS, PYRAMID_CHANNELS, 3, padding=1) for _ in stages)
+        self.encoder, channels = build_encoder(config, output_stride=32)
+        self.laterals = nn.ModuleList(nn.Conv2d(stage, PYRAMID_CHANNELS, 1) for stage in channels[2:])
+        self.outputs = nn.ModuleList(nn.Conv2d(PYRAMID_CHANNELS, PYRAMID_CHANNELS, 3, padding=1) for _ in channels[2:])
         self.branches = nn.ModuleList(
-            nn.ModuleList(
-                branch_convolution(BRANCH_CHANNELS if number else PYRAMID_CHANNELS)
-                for number in range(max(1, upsamplings))
+            nn.Sequential(
+                *(
+                    branch_convolution(BRANCH_CHANNELS if number else PYRAMID_CHANNELS)
+                    for number in range(max(1, upsamplings))
+                )
             )
             for upsamplings in UPSAMPLINGS
         )
         self.classifier = nn.Conv2d(BRANCH_CHANNELS, NUM_CLASSES, 1)
         initialize_kaiming([self.branches, self.classifier], mode="fan_out")
-        for convolution in (*self.laterals, *self.outputs):
-            nn.init.kaiming_uniform_(convolution.weight, a=1)  # type: ignore[arg-type]
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        for convolution in [*self.laterals.modules(), *self.outputs.modules()]:
+            if isinstance(convolution, nn.Conv2d) and convolution.bias is not None:
+                nn.init.kaiming_uniform_(convolution.weight, a=1)
+                nn.init.zeros_(convolution.bias)
 
     def pyramid(self, images: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "n d _ _"]]:
         """Features at strides 4, 8, 16 and 32: each stage plus the coarser sum, smoothed by a 3×3 convolution."""
@@ -61,10 +63,10 @@ class PanopticFPN(nn.Module):
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
         """Logits at the images' size."""
         levels = self.pyramid(images)
-        merged = self.branches[0][0](levels[0])  # type: ignore[index]
-        for number, branch in enumerate(self.branches[1:], start=1):
+        merged = self.branches[0](levels[0])
+        for number, branch in list(enumerate(self.branches))[1:]:
             features = levels[number]
-            for step, convolution in enumerate(branch):  # type: ignore[arg-type]
+            for step, convolution in enumerate(branch.children()):
                 features = resize(convolution(features), levels[number - 1 - step])
             merged = merged + features
         return resize(self.classifier(merged), images)

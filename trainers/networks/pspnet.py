@@ -33,8 +33,8 @@ class PSPNet(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.encoder = build_encoder(config, output_stride=8)
-        before_last, last = self.encoder.out_channels[4:]  # type: ignore[index]
+        self.encoder, channels = build_encoder(config, output_stride=8)
+        before_last, last = channels[4:]
         dropout = DEFAULT_DROPOUT if config.dropout is None else config.dropout
         self.pyramid = nn.ModuleList(conv_norm_relu(last, last // len(GRIDS), 1) for _ in GRIDS)
         self.classifier = head(last + last // len(GRIDS) * len(GRIDS), 512, dropout)

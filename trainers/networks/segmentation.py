@@ -4,6 +4,7 @@ Shape legend: n images, c = 19 classes, h height, w width.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from jaxtyping import Float, UInt8
@@ -22,6 +23,9 @@ from trainers.networks.weights import check_encoder, load_weights
 
 MIN_PIXELS = 32
 """Smallest side: the deepest features of an encoder have one cell there."""
+
+LEAST_PIXELS = {"PAN": 128}
+"""Architecture → its smallest side, where that is larger: PAN halves its features, at stride 16, three times more."""
 
 
 class Segmenter(nn.Module):
@@ -58,9 +62,9 @@ class Segmenter(nn.Module):
             normalized = normalized.flip(1)
         try:
             if not auxiliary:
-                return self.network(normalized)  # type: ignore[no-any-return]
+                return self.network(normalized)
             if getattr(self.network, "has_auxiliary", False):
-                return self.network(normalized, auxiliary=True)  # type: ignore[no-any-return]
+                return self.network(normalized, auxiliary=True)
             return (self.network(normalized),)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
@@ -79,11 +83,13 @@ class Segmenter(nn.Module):
         encoder = {id(parameter) for parameter in self.encoder_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
-    def stride(self) -> int:
-        """What height and width must be multiples of; 1 where any size is taken."""
-        if type(self.network) in NETWORKS.values():
-            return 1
-        return int(self.network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+
+@cache
+def network_stride(config: NetworkConfig) -> int:
+    """What height and width must be multiples of; 1 where any size is taken. Networks of ours take any."""
+    if config.architecture in NETWORKS:
+        return 1
+    return int(build_segmenter(config, pretrained=False).network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
 
 
 def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
@@ -94,17 +100,18 @@ def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     """
     check_encoder(config)
     config.content()  # A weights file that does not exist.
-    # What cannot be downloaded or does not fit, before anything starts.
-    check_size(build_segmenter(config, pretrained=True).stride(), height=height, width=width)
+    check_size(config, height=height, width=width)
+    if config.weights != "none" or config.architecture in NETWORKS:
+        build_segmenter(config, pretrained=True)  # What cannot be built, downloaded or loaded, before anything starts.
 
 
-def check_size(stride: int, *, height: int, width: int) -> None:
+def check_size(config: NetworkConfig, *, height: int, width: int) -> None:
     """Refuse a side that does not divide by the network's stride, or is too small for any."""
+    stride, least = network_stride(config), LEAST_PIXELS.get(config.architecture, MIN_PIXELS)
     for name, pixels in (("height", height), ("width", width)):
-        if pixels % stride or pixels < MIN_PIXELS:
-            least = -(-MIN_PIXELS // stride) * stride
-            fits = max(least, round(pixels / stride) * stride)
-            why = f"not a multiple of {stride}, the network's stride" if stride > 1 else f"less than {MIN_PIXELS}"
+        if pixels % stride or pixels < least:
+            fits = max(-(-least // stride) * stride, round(pixels / stride) * stride)
+            why = f"not a multiple of {stride}, the network's stride" if pixels % stride else f"less than {least}"
             raise UserError(f"{name} {pixels} is {why}; the nearest is {fits}")
 
 
@@ -140,13 +147,23 @@ def _library_network(config: NetworkConfig) -> nn.Module:
         options[DROPOUT_OPTIONS[config.architecture]] = config.dropout
     if config.rates is not None:
         options["decoder_atrous_rates"] = config.rates
+    if config.architecture == "DPT":
+        options["dynamic_img_size"] = True  # Else its vision transformer takes the size of its weights' images alone.
     try:
         network: nn.Module = smp.create_model(
             config.architecture, config.encoder, encoder_weights=None, classes=NUM_CLASSES, **options
         )
-    except (ValueError, RuntimeError, NotImplementedError) as error:  # Not every decoder takes every encoder.
+    except (
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        TypeError,
+    ) as error:  # Not every decoder takes every encoder.
         why = " ".join(str(error).split())
         raise UserError(f"{config.architecture} and {config.encoder} do not go together: {why}") from error
+    if config.architecture == "PSPNet":  # Its encoder ends at stride 8; the library keeps the stages behind it.
+        for stage in ("layer3", "layer4"):
+            getattr(network.encoder, stage, nn.Identity()).requires_grad_(False)
     if config.family() == "caffe":
         from trainers.networks.encoders import stride_in_first_convolution
 

@@ -89,7 +89,7 @@ def _load_file(segmenter: nn.Module, config: NetworkConfig, path: Path) -> None:
     if not any(overlaps):
         raise UserError(
             f"{path} holds neither the encoder {config.encoder} nor the whole {config.architecture}: it has "
-            f"{_some(sorted(state))}, and the encoder has {_some(sorted(encoder.state_dict()))}"
+            f"{_some(list(state))}, and the encoder has {_some(list(encoder.state_dict()))}"
         )
     module, what = parts[overlaps.index(max(overlaps))]
     if ("bgr" in state) != ("bgr" in module.state_dict()) and module is segmenter:
