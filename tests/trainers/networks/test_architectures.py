@@ -91,7 +91,7 @@ def test_one_image_is_refused_where_a_batch_norm_sees_one_value(architecture: st
         lambda: check_single_image(config, height=64, width=96),
         lambda: build(architecture).train()(pictures(1, 64, 96)),
     ):
-        with pytest.raises(UserError, match="cannot train on one image of 64×96: .* two images or more") as error:
+        with pytest.raises(UserError, match=r"cannot train on one image of 64×96: .* two images or more") as error:
             refusing()
         assert "\n" not in str(error.value)
 

@@ -42,7 +42,7 @@ def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 def test_the_list_of_architectures_is_the_library_s():
     offered = {kind.__name__ for kind in smp.MODEL_ARCHITECTURES_MAPPING.values()}
     assert set(ARCHITECTURES) == offered | set(OWN)
-    assert OWN == tuple(NETWORKS)
+    assert tuple(NETWORKS) == OWN
 
 
 def test_the_list_of_encoders_is_the_library_s():
@@ -266,7 +266,7 @@ def test_a_file_of_another_network_names_what_is_missing(tmp_path: Path):
     path = tmp_path / "pspnet.pth"
     torch.save(build(architecture="pspnet").state_dict(), path)
     with pytest.raises(
-        UserError, match="does not fit deeplabv2-resnet18; .* missing: .*classifiers.* too many: .*pyramid"
+        UserError, match=r"does not fit deeplabv2-resnet18; .* missing: .*classifiers.* too many: .*pyramid"
     ):
         build(architecture="deeplabv2", normalization="imagenet", weights=str(path), pretrained=True)
 
@@ -276,7 +276,7 @@ def test_weights_of_one_family_are_refused_by_a_network_of_another(tmp_path: Pat
     torch.save(build(architecture="deeplabv2").state_dict(), path)
     same = build(5, architecture="deeplabv2", weights=str(path), pretrained=True)
     assert torch.equal(same.mean, torch.load(path)["mean"])
-    with pytest.raises(UserError, match="family caffe: set network.normalization to caffe") as error:
+    with pytest.raises(UserError, match=r"family caffe: set network\.normalization to caffe") as error:
         build(architecture="deeplabv2", normalization="imagenet", weights=str(path), pretrained=True)
     one_line(error)
 
