@@ -37,5 +37,8 @@ def test_json_holds_what_was_measured(nightshift):
     ],
     ids=str,
 )
-def test_a_mistake_is_one_line(refused, words, what):
-    refused("profile", *words, what=what)
+def test_a_mistake_is_one_line(nightshift, words, what):
+    done = nightshift("profile", *words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for part in what:
+        assert part in done.err
