@@ -174,7 +174,11 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
 def check_methods(trial: Trial) -> None:
     """Let every stage of a trial refuse what it can tell before it starts; imports torch."""
     for planned in trial.planned.values():
-        planned.method.load().check(planned.config, dict(trial.place.roots))
+        module = planned.method.load()
+        module.check(planned.config, dict(trial.place.roots))
+        if hasattr(module, "check_sources"):
+            sources = planned.stage.inputs.items()
+            module.check_sources(planned.config, {role: trial.planned[name].config for role, name in sources})
 
 
 def check_space(experiment: Experiment, space: Mapping[str, Any]) -> None:

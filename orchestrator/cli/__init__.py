@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, run, show, storage, sweep
+from orchestrator.cli import data, leaderboard, profile, run, show, storage, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -24,7 +24,11 @@ app.command("confirm")(sweep.confirm)
 app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
+<<<<<<< HEAD
 app.command("compare")(leaderboard.compare)
+=======
+app.command("profile")(profile.profile)
+>>>>>>> networks
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
@@ -18,15 +19,26 @@ from trainers.data.loader import evaluation_batches
 from trainers.evaluation import scores, tally_split
 from trainers.networks.segmentation import check_size
 from trainers.segmentation.evaluate_config import Config
-from trainers.segmentation.trained import load_segmenter
+from trainers.segmentation.trained import Trained, load_segmenter, read_description
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
-    """Refuse absent data and sizes that the network cannot take."""
-    for name, size in (("height", config.height), ("width", config.width)):
-        check_size(name, size or 32)
+    """Refuse absent data, and sizes that the trained network cannot take."""
+    if "segmenter" in inputs:
+        _check_size(config, read_description(inputs["segmenter"]))
     if config.split.dataset in inputs:
         open_split(inputs, config.split)
+
+
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """The same refusal of sizes before the network is trained: ``sources`` are the inputs' configurations."""
+    fields = dict(sources["segmenter"])
+    if {"network", "height", "width"} <= set(fields):
+        _check_size(config, Trained(fields["network"], fields["height"], fields["width"]))
+
+
+def _check_size(config: Config, trained: Trained) -> None:
+    check_size(trained.network, height=config.height or trained.height, width=config.width or trained.width)
 
 
 def run(
