@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from orchestrator.start import Retry, SweepRequest
 
 Hours = Annotated[float | None, typer.Option(min=0, help="Hand out no further trial after so long.")]
+SHOWN = 10
+"""Configurations in the table at the end."""
 RetryStatus = Annotated[
     Literal["failed", "diverged"] | None, typer.Option("--retry", help="Run trials that ended so again.")
 ]
@@ -137,7 +139,7 @@ def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None)
             if search.is_out_of_time:
                 progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
     if search.outcomes:
-        print_overview(what.place.storage, ledger.name)
+        print_overview(what.place.storage, ledger.name, most=SHOWN)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
         raise typer.Exit(1)
 

@@ -15,11 +15,12 @@ import pandas as pd
 import psutil
 
 ROOT = Path(__file__).parents[2]
-CHECKPOINT_EVERY_STEPS = 5
+CHECKPOINT_EVERY_STEPS = 10
 TINY = [
+    "--set", "train.network.encoder=tu-lcnet_035",  # 30 MB a checkpoint; those of a ResNet-18 are 209 MB.
     "--set", "city.height=32", "--set", "city.width=64", "--set", "train.height=32", "--set", "train.width=64",
     "--set", "city.images={day: {train: 16, val: 4, test: 4}, night: {train: 4, val: 4, test: 4}}",
-    "--set", f"train.loop.checkpoint_every_steps={CHECKPOINT_EVERY_STEPS}", "--set", "train.loop.log_every_steps=5",
+    "--set", f"train.loop.checkpoint_every_steps={CHECKPOINT_EVERY_STEPS}", "--set", "train.loop.log_every_steps=10",
 ]  # fmt: skip
 NOT_OF_THE_TRIAL = [
     "attempt", "created_utc", "seconds", "seconds_saved", "images_per_second", "peak_memory_bytes", "stages",
@@ -85,26 +86,25 @@ def run_with_kills(
         return kills
 
 
-def random_moments(storage: Path, count: int, *, seed: int, longest: float) -> list[Callable[[], bool]]:
-    """Kills at random: one in four during the start-up, the others up to ``longest`` seconds after the first hand-out."""
+def random_moments(steps: Path, count: int, *, total: int, seed: int, longest: float) -> list[Callable[[], bool]]:
+    """Kills at random points of a sweep of ``total`` steps: so many steps have run, and up to ``longest`` seconds more.
+
+    So a kill meets a training, an evaluation, the writing of rows or, where the next point has been passed, a start-up.
+    """
     draw = random.Random(seed)
 
-    def moment(in_start_up: bool, after: float) -> Callable[[], bool]:
-        began: list[float] = []
-        before: list[int] = []
+    def moment(point: int, seconds: float) -> Callable[[], bool]:
+        reached: list[float] = []
 
         def is_now() -> bool:
-            attempts = len(list((storage / "sweeps" / "chaos" / "attempts").glob("*.json")))
-            if not before:
-                before.append(attempts)
-            if not began and (in_start_up or attempts > before[0]):
-                began.append(time.monotonic())
-            return bool(began) and time.monotonic() - began[0] > after
+            if not reached and (steps.read_bytes().count(b"\n") if steps.exists() else 0) >= point:
+                reached.append(time.monotonic())
+            return bool(reached) and time.monotonic() - reached[0] >= seconds
 
         return is_now
 
-    starts = [draw.random() < 0.25 for _ in range(count)]
-    return [moment(one, draw.uniform(1, 10) if one else draw.uniform(0, longest)) for one in starts]
+    points = sorted(draw.randrange(int(0.85 * total)) for _ in range(count))
+    return [moment(point, draw.uniform(0, longest)) for point in points]
 
 
 def scores(storage: Path) -> pd.DataFrame:
