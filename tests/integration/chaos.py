@@ -17,11 +17,12 @@ import psutil
 ROOT = Path(__file__).parents[2]
 CHECKPOINT_EVERY_STEPS = 10
 TINY = [
-    "--set", "train.network.encoder=tu-lcnet_035",  # 30 MB a checkpoint; those of a ResNet-18 are 209 MB.
     "--set", "city.height=32", "--set", "city.width=64", "--set", "train.height=32", "--set", "train.width=64",
     "--set", "city.images={day: {train: 16, val: 4, test: 4}, night: {train: 4, val: 4, test: 4}}",
     "--set", f"train.loop.checkpoint_every_steps={CHECKPOINT_EVERY_STEPS}", "--set", "train.loop.log_every_steps=10",
 ]  # fmt: skip
+LIGHT = ["--set", "train.network.encoder=tu-lcnet_035"]
+"""30 MB a checkpoint; those of a ResNet-18 are 209 MB."""
 NOT_OF_THE_TRIAL = [
     "attempt", "created_utc", "seconds", "seconds_saved", "images_per_second", "peak_memory_bytes", "stages",
     "git_commit", "git_diff_hash", "versions", "hardware", "command",
@@ -31,8 +32,8 @@ NOT_OF_THE_TRIAL = [
 
 def command(storage: Path, *options: str) -> list[str]:
     """The sweep's command line."""
-    words = ["sweep", "demo", "--name", "chaos", "--sampler", "random", "--storage", str(storage), *TINY, *options]
-    return [sys.executable, "-m", "orchestrator", *words]
+    words = ["sweep", "demo", "--name", "chaos", "--sampler", "random", "--storage", str(storage)]
+    return [sys.executable, "-m", "orchestrator", *words, *TINY, *LIGHT, *options]
 
 
 def start(words: list[str], log: Path, *, steps: Path | None = None) -> subprocess.Popen[bytes]:
