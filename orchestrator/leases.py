@@ -81,7 +81,7 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # A full disk or a stalled share: the next beat may come through.
+            with contextlib.suppress(OSError):  # A full disk, a stalled share, a folder being tidied: the next may do.
                 if not self.is_held():
                     return
                 self._beats += 1

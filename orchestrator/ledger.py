@@ -49,10 +49,10 @@ class Ledger:
         return False
 
     def read(self, kind: str) -> dict[str, Any]:
-        """All records of a kind by name, in the order of their names."""
+        """All records of a kind by name, in the order of their names; c10000 follows c9999."""
         return {
             path.name.removesuffix(".json"): read_json(path, f"the record {kind} of the sweep {self.name}")
-            for path in sorted((self.root / kind).glob("*.json"))
+            for path in sorted((self.root / kind).glob("*.json"), key=lambda path: (len(path.name), path.name))
         }
 
     def write(self, kind: str, name: str, record: Mapping[str, Any]) -> bool:

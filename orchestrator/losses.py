@@ -1,32 +1,31 @@
 """Trials whose process ended without a word: why, and whether another attempt is worth it."""
 
 from orchestrator.execute import Event
-from orchestrator.trial import FailureClass, Trial
+from orchestrator.trial import FailureClass
 
 MAX_RETRIES = 3
 """How often in a row a trial whose process died starts again without having got further than ever before."""
 
 
 class Losses:
-    """How often in a row each trial was lost without having got further."""
+    """Those of one trial."""
 
     def __init__(self) -> None:
-        self._furthest: dict[tuple[str, str], float] = {}
-        """(trial, stage) → highest step that was reported."""
-        self._in_a_row: dict[str, int] = {}
+        self.in_a_row = 0
+        self._furthest: dict[str, float] = {}
+        """Stage → highest step that any attempt reported."""
 
-    def heard(self, trial: Trial, event: Event) -> None:
+    def heard(self, event: Event) -> None:
         """A finished stage, or a step beyond every earlier attempt's, starts the count anew."""
-        at = (trial.id, event.stage)
-        step = event.metrics.get("step", 0.0)
-        if event.kind == "done" or step > self._furthest.get(at, 0.0):
-            self._furthest[at] = max(step, self._furthest.get(at, 0.0))
-            self._in_a_row[trial.id] = 0
+        step, furthest = event.metrics.get("step", 0.0), self._furthest.get(event.stage, 0.0)
+        if event.kind == "done" or step > furthest:
+            self._furthest[event.stage] = max(step, furthest)
+            self.in_a_row = 0
 
-    def lose(self, trial: Trial) -> int:
-        """Count a loss; how many there were in a row."""
-        self._in_a_row[trial.id] = self._in_a_row.get(trial.id, 0) + 1
-        return self._in_a_row[trial.id]
+    def one_too_many(self) -> bool:
+        """Count one more; whether the trial has to be given up."""
+        self.in_a_row += 1
+        return self.in_a_row > MAX_RETRIES
 
 
 def loss_class(error: BaseException | None) -> FailureClass:

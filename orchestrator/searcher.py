@@ -5,6 +5,7 @@ Imports Ray. Tune's own state is disposable: both read everything from the ledge
 
 import json
 import pickle
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.execute import Event
 from orchestrator.ledger import attempt_name
-from orchestrator.losses import MAX_RETRIES, Losses, loss_class
+from orchestrator.losses import Losses, loss_class
 from orchestrator.record import record
 from orchestrator.schedulers import Pruner
 from orchestrator.search import Search
@@ -39,7 +40,7 @@ class LedgerSearcher(Searcher):
         super().__init__()  # No metric: Tune judges nothing here.
         self._search, self._watcher, self._pruner = search, watcher, pruner
         self._live: dict[str, tuple[Trial, int]] = {}
-        self._losses = Losses()
+        self._losses: defaultdict[str, Losses] = defaultdict(Losses)
         self._broken: dict[str, BaseException] = {}
         """Tune's id → why its process ended."""
         self.stopping = Stopping()
@@ -71,7 +72,7 @@ class LedgerSearcher(Searcher):
         """Pass events on to whoever watches."""
         if "event" in result:
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
-            self._losses.heard(trial, event)
+            self._losses[trial.id].heard(event)
             self._watcher.event(trial, event)
 
     def is_to_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -120,9 +121,9 @@ class LedgerSearcher(Searcher):
         if error is not None and kind == "bug":
             return failure(getattr(error, "cause", None) or error)
         self._search.ledger.write("losses", attempt_name(trial.id, attempt), {"failure_class": kind})
-        times = self._losses.lose(trial)
-        if times > MAX_RETRIES:
-            return lost(kind, times)
+        losses = self._losses[trial.id]
+        if losses.one_too_many():
+            return lost(kind, losses.in_a_row)
         again = f"its process died ({kind}); it starts again from its last checkpoint"
         self._watcher.event(trial, Event("lost", "", again))
         self._search.retry(trial)

@@ -10,7 +10,6 @@ from orchestrator.execute import Event
 from orchestrator.losses import MAX_RETRIES, Losses, loss_class
 from orchestrator.searcher import LedgerSearcher, Watcher
 from results.leaderboard import load
-from tests.orchestrator.fakes import trial
 from tests.orchestrator.test_search import new_search
 
 BUG = RayTaskError("train", "Traceback: KeyError: 'seed'", KeyError("seed"))
@@ -36,30 +35,33 @@ def test_the_class_of_a_loss_is_read_off_what_ray_says(error, kind):
     assert loss_class(error) == kind
 
 
-def test_only_losses_in_a_row_without_progress_count(tmp_path):
-    losses, one, other = Losses(), trial(tmp_path), trial(tmp_path, seed=1)
-    assert [losses.lose(one) for _ in range(2)] == [1, 2]
-    assert losses.lose(other) == 1
-    losses.heard(one, step(20))
-    assert losses.lose(one) == 1
-    losses.heard(one, step(20))
-    losses.heard(one, step(15))
-    losses.heard(one, Event("hit", "city"))
-    losses.heard(one, Event("start", "train"))
-    assert losses.lose(one) == 2, "what an earlier attempt had reached as well is no progress"
-    losses.heard(one, step(25))
-    assert losses.lose(one) == 1
+def lose(losses):
+    """How many there were in a row after one more."""
+    assert losses.one_too_many() == (losses.in_a_row > MAX_RETRIES)
+    return losses.in_a_row
 
 
-def test_progress_in_any_stage_is_progress(tmp_path):
-    losses, one = Losses(), trial(tmp_path)
-    losses.heard(one, step(90))
-    assert losses.lose(one) == 1
-    losses.heard(one, step(10, "translate"))
-    assert losses.lose(one) == 1
-    losses.heard(one, Event("done", "day_val@best"))
-    assert losses.lose(one) == 1
-    assert losses.lose(one) == 2
+def test_only_losses_in_a_row_without_progress_count():
+    losses = Losses()
+    assert [lose(losses) for _ in range(MAX_RETRIES + 1)] == [1, 2, 3, 4]
+    losses.heard(step(20))
+    assert lose(losses) == 1
+    for event in (step(20), step(15), Event("hit", "city"), Event("start", "train")):
+        losses.heard(event)
+    assert lose(losses) == 2, "what an earlier attempt had reached as well is no progress"
+    losses.heard(step(25))
+    assert lose(losses) == 1
+
+
+def test_progress_in_any_stage_is_progress():
+    losses = Losses()
+    losses.heard(step(90))
+    assert lose(losses) == 1
+    losses.heard(step(10, "translate"))
+    assert lose(losses) == 1
+    losses.heard(Event("done", "day_val@best"))
+    assert lose(losses) == 1
+    assert lose(losses) == 2
 
 
 @pytest.fixture
