@@ -1,9 +1,9 @@
 """The ledger of a sweep: what was asked, attempted and finished, as immutable records on the storage.
 
 Layout below ``sweeps/<name>/``: ``spec.json``; ``asked/c0000.json`` one per configuration;
-``attempts/<trial>.000.json`` one per attempt, and then ``outcomes/<trial>.000.json``, or ``losses/<trial>.000.json`` where
-its process died; ``rungs/`` the verdicts of the scheduler; ``failures/<trial>.000.txt`` with the trace of a bug.
-Every record is written before it is acted on. Tune's and Optuna's own state is rebuilt from here on every start.
+``attempts/<trial>.000.json`` one per attempt, then ``outcomes/<trial>.000.json``, or ``losses/…`` where its
+process died; ``rungs/`` the verdicts of the scheduler; ``failures/<trial>.000.txt`` with the trace of a bug. Every
+record is written before it is acted on. Tune's and Optuna's own state is rebuilt from here on every start.
 """
 
 import re

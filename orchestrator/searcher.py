@@ -168,7 +168,6 @@ def pruned(trial: Trial, step: int, score: float) -> Outcome:
     return Outcome("pruned", objectives={objective: score}, message=f"stopped at step {step} of {steps}")
 
 
-
 def lost(kind: FailureClass, times: int) -> Outcome:
     """The outcome of a trial whose process died too often."""
     message = f"its process died {times} times in a row without getting further; out of memory is the commonest cause"

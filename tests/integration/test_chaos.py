@@ -81,7 +81,9 @@ def test_a_killed_search_stops_the_same_configurations_at_the_same_rungs(tmp_pat
 
     verdicts, found = Ledger(calm, "chaos").read("rungs"), Ledger(rough, "chaos").read("rungs")
     assert found == verdicts
-    assert {record["keep"] for record in verdicts.values()} == {True, False}, "a search that stops nobody proves nothing"
+    assert {record["keep"] for record in verdicts.values()} == {True, False}, (
+        "a search that stops nobody proves nothing"
+    )
     assert_same_results(rough, calm)
     assert set(scores(rough)["status"]) == {"finished", "pruned"}
     assert max(redone_steps(executed), default=0) <= CHECKPOINT_EVERY_STEPS

@@ -82,8 +82,8 @@ def test_a_trial_killed_every_ten_seconds_costs_attempts_and_no_trial(tmp_path: 
     assert resumed_steps(log.read_text()), "a killed training goes on from its checkpoint"
     assert max(redone) <= CHECKPOINT_EVERY_STEPS
     print(
-        f"\n{kills} kills in {seconds:.0f} s, {trials} trials of {min(worked):.0f}–{max(worked):.0f} s of training, losses "
-        f"{dict(classes)}, re-done steps {sum(redone)} of {trials * steps} (at most {max(redone)} at once)"
+        f"\n{kills} kills in {seconds:.0f} s, {trials} trials of {min(worked):.0f}–{max(worked):.0f} s of training, "
+        f"losses {dict(classes)}, re-done steps {sum(redone)} of {trials * steps} (at most {max(redone)} at once)"
     )
 
 

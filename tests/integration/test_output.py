@@ -34,7 +34,9 @@ def test_twenty_trials_say_no_more_than_two_lines_each(said):
 def test_no_warning_comes_twice(said):
     """Two lines that differ in numbers, times and names of trials alone are the same warning."""
     lines = [line for text in said for line in text.splitlines()]
-    told = [line for line in lines if not re.search(r"\d+/\d+  finished  ", line) and "demo         supervised" not in line]
+    told = [
+        line for line in lines if not re.search(r"\d+/\d+  finished  ", line) and "demo         supervised" not in line
+    ]
     shapes = Counter(re.sub(r"\b(t|c|0x)?[0-9a-f]*\d[0-9a-f]*\b", "#", line).strip() for line in told if line.strip())
     assert len(told) < len(lines) - TRIALS, "the pattern of a trial's line matches nothing"
     assert {shape: count for shape, count in shapes.items() if count > 1} == {}

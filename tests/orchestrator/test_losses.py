@@ -83,7 +83,9 @@ def test_a_lost_trial_is_tried_again_and_every_loss_is_in_the_ledger(searcher, t
         searcher.on_trial_complete(f"tune{attempt}", error=True)
     classes = ["worker_lost", "node_lost", "worker_lost", "preempted"]
     assert [record["failure_class"] for record in ledger.read("losses").values()] == classes
-    assert [event.text.split(";")[0] for event in searcher.told[:-1]] == [f"its process died ({one})" for one in classes[:-1]]
+    assert [event.text.split(";")[0] for event in searcher.told[:-1]] == [
+        f"its process died ({one})" for one in classes[:-1]
+    ]
     ((attempt, outcome),) = ledger.outcomes().values()
     assert (attempt, outcome["status"], outcome["failure_class"]) == (MAX_RETRIES, "failed", "preempted")
     assert "4 times in a row" in outcome["message"]
