@@ -136,7 +136,7 @@ def redone_steps(steps: Path) -> list[int]:
     newest: dict[str, int] = {}
     redone = []
     for line in steps.read_text().splitlines():
-        stage, number = line.split()
+        stage, number, _ = line.split()
         step, last = int(number), newest.get(stage, 0)
         assert step <= last + 1, f"{stage} went from step {last} to step {step}"
         if step != last + 1:

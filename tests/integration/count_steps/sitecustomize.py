@@ -1,4 +1,4 @@
-"""Put on ``PYTHONPATH``, this writes every training step that any process begins to ``$STEP_LOG``: ``<folder> <step>``.
+"""Put on ``PYTHONPATH``, this writes every training step to ``$STEP_LOG`` as it begins: ``<folder> <step> <process>``.
 
 What a kill costs is read off that file, not off what the killed program says about itself.
 """
@@ -38,7 +38,7 @@ def _counted(train):
         step_of = learner.train_step
 
         def train_step(batch, step):
-            os.write(log, f"{output.parent.name} {step}\n".encode())
+            os.write(log, f"{output.parent.name} {step} {os.getpid()}\n".encode())
             return step_of(batch, step)
 
         learner.train_step = train_step
