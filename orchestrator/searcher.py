@@ -150,9 +150,7 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Pass on what the searcher is not told: why the trial broke."""
-        # The file is of this process, a moment old, in Ray's session folder; Tune's own reader looks for its copy.
-        path = Path(trial.pickled_error_file) if trial.pickled_error_file else None
-        self._searcher.broke(trial.trial_id, pickle.loads(path.read_bytes()) if path and path.is_file() else None)  # noqa: S301
+        self._searcher.broke(trial.trial_id, why_it_broke(trial.pickled_error_file))
         super().on_trial_error(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -166,6 +164,20 @@ def pruned(trial: Trial, step: int, score: float) -> Outcome:
     steps = trial.experiment.stages[trial.arm.train].config.model_dump()["loop"]["steps"]
     objective = trial.experiment.objective
     return Outcome("pruned", objectives={objective: score}, message=f"stopped at step {step} of {steps}")
+
+
+def why_it_broke(path: str | None) -> BaseException | None:
+    """The error that Tune has just put down in Ray's session folder; ``None`` where it cannot be read.
+
+    The file is of this very process, a moment old; Tune's own reader looks for the copy that comes later.
+    """
+    if path is None or not Path(path).is_file():
+        return None
+    try:
+        error = pickle.loads(Path(path).read_bytes())  # noqa: S301
+    except Exception:  # An exception whose constructor wants other arguments, or whose class is not here.
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 def lost(kind: FailureClass, times: int) -> Outcome:

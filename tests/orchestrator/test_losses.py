@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict
 
 import pytest
+from ray import cloudpickle
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
 from orchestrator.execute import Event
 from orchestrator.losses import MAX_RETRIES, Losses, loss_class
-from orchestrator.searcher import LedgerSearcher, Watcher
+from orchestrator.searcher import LedgerSearcher, Watcher, why_it_broke
 from results.leaderboard import load
 from tests.orchestrator.test_search import new_search
 
@@ -33,6 +34,22 @@ def step(number, stage="train"):
 )
 def test_the_class_of_a_loss_is_read_off_what_ray_says(error, kind):
     assert loss_class(error) == kind
+
+
+class Picky(Exception):
+    """One of those that cannot be read back."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+@pytest.mark.parametrize(("error", "kind"), [(BUG, "bug"), (NODE, "node_lost"), (Picky(1, 2), "worker_lost")])
+def test_what_tune_put_down_is_read_back_where_that_can_be(tmp_path, error, kind):
+    path = tmp_path / "error.pkl"
+    assert why_it_broke(str(path)) is None
+    assert why_it_broke(None) is None
+    path.write_bytes(cloudpickle.dumps(error))
+    assert loss_class(why_it_broke(str(path))) == kind
 
 
 def lose(losses):
