@@ -118,6 +118,7 @@ class Walk:
         artifact = self.store.find(one.method.name, one.key)
         assert artifact is not None, f"{one.name} {one.key} vanished from the storage"
         if context.rank == 0:
+            self.store.bury_partial(one.key)
             self.observe(Event("hit", one.name, f"saved {artifact.seconds:.1f} s"))
         return StageReport(one.name, one.key, hit=True, seconds=artifact.seconds)
 
@@ -150,6 +151,8 @@ class Walk:
             if lease is not None:
                 lease.release()
                 self.store.forget_partial(one.key)
+                if self.store.exists(one.method.name, one.key):
+                    self.store.bury_partial(one.key)
 
     def _make(self, one: Planned, partial: Path, lease: Lease | None, context: TrainContext) -> StageReport:
         # A folder of its own: a former holder that stood still may wake up and go on writing into its own.

@@ -83,7 +83,7 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # A full disk or a stalled share: the next beat may come through.
+            with contextlib.suppress(OSError):  # A full disk, a stalled share, a folder being tidied: the next may do.
                 if not self.is_held():
                     return
                 self._beats += 1
@@ -131,7 +131,7 @@ def acquire(
         record = read_lease(path)
         if record != seen:
             seen, since = record, time.monotonic()
-        elif record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
+        if record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
             _bury(path, record)
             continue
         if unless():
@@ -171,10 +171,11 @@ def is_dead_here(record: dict[str, Any]) -> bool:
     if record["host"] != socket.gethostname():
         return False
     try:
-        started = psutil.Process(record["pid"]).create_time()
+        process = psutil.Process(record["pid"])
+        started, is_zombie = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-    return "started" in record and abs(started - record["started"]) > 1
+    return is_zombie or ("started" in record and abs(started - record["started"]) > 1)
 
 
 def _bury(path: Path, record: dict[str, Any]) -> None:

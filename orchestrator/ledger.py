@@ -1,10 +1,11 @@
 """The ledger of a sweep: what was asked, attempted and finished, as immutable records on the storage.
 
 Layout below ``sweeps/<name>/``: ``spec.json``; ``asked/c0000.json`` one per configuration;
-``attempts/<trial>.000.json`` and ``outcomes/<trial>.000.json`` one per attempt, with the evaluations' results of the
-latter in ``scores/<trial>.000.json``, which only a lost row needs; ``rungs/`` of the scheduler; ``shared/`` and
-``software/``: the keys of the stages before the search, and what ran it; ``failures/<trial>.000.txt`` with the trace of
-a bug. Every record is written before it is acted on. Tune's and Optuna's own state is rebuilt from here on every start.
+``attempts/<trial>.000.json`` one per attempt, then ``outcomes/<trial>.000.json``, or ``losses/…`` where its process
+died; ``scores/…`` the evaluations' results of an outcome, which only a lost row needs; ``rungs/`` the verdicts of the
+scheduler; ``shared/`` and ``software/`` the keys of the stages before the search, and what ran it;
+``failures/<trial>.000.txt`` with the trace of a bug. Every record is written before it is acted on. Tune's and Optuna's
+own state is rebuilt from here on every start.
 """
 
 import re
@@ -56,7 +57,7 @@ class Ledger:
         return spec
 
     def read(self, kind: str) -> dict[str, Any]:
-        """All records of a kind by name, in the order of their names.
+        """All records of a kind by name, in the order of their names; c10000 follows c9999.
 
         Raises:
             UserError: one is damaged. ``NewerSchema``: a newer version wrote this ledger.
@@ -64,7 +65,7 @@ class Ledger:
         self._spec()
         return {
             path.name.removesuffix(".json"): read_json(path, f"the record {kind} of the sweep {self.name}")
-            for path in sorted((self.root / kind).glob("*.json"))
+            for path in sorted((self.root / kind).glob("*.json"), key=lambda path: (len(path.name), path.name))
         }
 
     def write(self, kind: str, name: str, record: Mapping[str, Any]) -> bool:

@@ -4,7 +4,9 @@ Imports Ray. Tune's own state is disposable: both read everything from the ledge
 """
 
 import json
+import pickle
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +20,14 @@ from ray.tune.search import Searcher
 from orchestrator.execute import Event
 from orchestrator.files import disk_full, naming_full_disk
 from orchestrator.leases import FIRST_REMINDER_SECONDS
+from orchestrator.ledger import attempt_name
+from orchestrator.losses import Losses, loss_class
 from orchestrator.record import record
 from orchestrator.schedulers import Pruner
 from orchestrator.search import Search
 from orchestrator.signals import Stopping
-from orchestrator.trial import Outcome, Trial, keep_trace
+from orchestrator.trial import FailureClass, Outcome, Trial, failure, keep_trace
 from trainers.errors import UserError
-
-MAX_RETRIES = 3
-"""How often in a row a trial whose process died starts again without having got further than the time before."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,9 @@ class LedgerSearcher(Searcher):
         super().__init__()  # No metric: Tune judges nothing here.
         self._search, self._watcher, self._pruner = search, watcher, pruner
         self._live: dict[str, tuple[Trial, int]] = {}
-        self._losses: dict[str, int] = {}
-        self._reached: dict[str, float] = {}
-        self._reached_at_loss: dict[str, float] = {}
-        """Trial → last step that it reported, and the one at its last loss."""
+        self._losses: defaultdict[str, Losses] = defaultdict(Losses)
+        self._broken: dict[str, BaseException] = {}
+        """Tune's id → why its process ended."""
         self._silent: dict[str, tuple[float, float]] = {}
         """Tune's trial → when it was handed out and after how long it is told that it waits, until its first word."""
         self.stopping = Stopping()
@@ -88,8 +88,7 @@ class LedgerSearcher(Searcher):
         self._silent.pop(trial_id, None)
         if "event" in result:
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
-            if event.stage == trial.arm.train and "step" in event.metrics:
-                self._reached[trial.id] = event.metrics["step"]
+            self._losses[trial.id].heard(event)
             self._watcher.event(trial, event)
 
     def remind(self, free: Callable[[], str]) -> None:
@@ -122,6 +121,7 @@ class LedgerSearcher(Searcher):
         """Record the outcome, or start the trial again where its process died."""
         trial, attempt = self._live.pop(trial_id)
         self._silent.pop(trial_id, None)
+        broken = self._broken.pop(trial_id, None)
         cut = self._pruner.cut(trial.config_hash) if self._pruner is not None else None
         if not error and result and "outcome" in result:
             outcome = Outcome(**json.loads(result["outcome"]))
@@ -130,16 +130,12 @@ class LedgerSearcher(Searcher):
         elif not error and cut is not None:
             outcome = pruned(trial, *cut)
         else:
-            reached = self._reached.get(trial.id, 0.0)
-            got_further = reached > self._reached_at_loss.get(trial.id, -1.0)
-            self._reached_at_loss[trial.id] = reached
-            self._losses[trial.id] = 1 if got_further else self._losses[trial.id] + 1
-            if self._losses[trial.id] <= MAX_RETRIES:
-                again = "its process died; it starts again from its last checkpoint"
-                self._watcher.event(trial, Event("lost", "", again))
-                self._search.retry(trial)
+            ended = None
+            with self._ending():
+                ended = self._lost(trial, attempt, broken)
+            if ended is None:
                 return
-            outcome = lost(self._losses[trial.id])
+            outcome = ended
         if outcome.failure_class == "disk_full":  # No outcome: the next start goes on from the checkpoint.
             full = disk_full(f"{trial.id}: {outcome.message}", trial.place.storage, self._search.again)
             self.error = self.error or full
@@ -150,6 +146,25 @@ class LedgerSearcher(Searcher):
             self._search.finish(trial, outcome, attempt)
             record(trial, outcome, sweep=self._search.ledger.name, attempt=attempt)
             self._watcher.ended(trial, outcome)
+
+    def broke(self, trial_id: str, error: BaseException | None) -> None:
+        """Hear why a trial broke, before ``on_trial_complete`` hears that it did."""
+        if error is not None:
+            self._broken[trial_id] = error
+
+    def _lost(self, trial: Trial, attempt: int, error: BaseException | None) -> Outcome | None:
+        """Start a trial whose process died again, or say how it ended; the ledger keeps the class of each loss."""
+        kind = loss_class(error)
+        if error is not None and kind == "bug":
+            return failure(getattr(error, "cause", None) or error, trial.place.storage)
+        self._search.ledger.write("losses", attempt_name(trial.id, attempt), {"failure_class": kind})
+        losses = self._losses[trial.id]
+        if losses.one_too_many():
+            return lost(kind, losses.in_a_row)
+        again = f"its process died ({kind}); it starts again from its last checkpoint"
+        self._watcher.event(trial, Event("lost", "", again))
+        self._search.retry(trial)
+        return None
 
     def save(self, checkpoint_path: str) -> None:
         """Tune asks for a file; our state is the ledger."""
@@ -189,6 +204,11 @@ class LedgerScheduler(FIFOScheduler):
         """Nothing, as for the searcher."""
         return {}
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Pass on what the searcher is not told: why the trial broke."""
+        self._searcher.broke(trial.trial_id, why_it_broke(trial.pickled_error_file))
+        super().on_trial_error(tune_controller, trial)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or continue."""
         stop = self._searcher.is_to_stop(trial.trial_id, result)
@@ -202,7 +222,21 @@ def pruned(trial: Trial, step: int, score: float) -> Outcome:
     return Outcome("pruned", objectives={objective: score}, message=f"stopped at step {step} of {steps}")
 
 
-def lost(times: int) -> Outcome:
+def why_it_broke(path: str | None) -> BaseException | None:
+    """The error that Tune has just put down in Ray's session folder; ``None`` where it cannot be read.
+
+    The file is of this very process, a moment old; Tune's own reader looks for the copy that comes later.
+    """
+    if path is None or not Path(path).is_file():
+        return None
+    try:
+        error = pickle.loads(Path(path).read_bytes())  # noqa: S301
+    except Exception:  # An exception whose constructor wants other arguments, or whose class is not here.
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def lost(kind: FailureClass, times: int) -> Outcome:
     """The outcome of a trial whose process died too often."""
-    message = f"its process died {times} times without a word; out of memory is the commonest cause"
-    return Outcome("failed", failure_class="worker_lost", message=message)
+    message = f"its process died {times} times in a row without getting further; out of memory is the commonest cause"
+    return Outcome("failed", failure_class=kind, message=message)

@@ -24,7 +24,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign
 from trainers.errors import Diverged, UserError
 
-FailureClass = Literal["invalid", "diverged", "out_of_memory", "disk_full", "bug", "worker_lost"]
+FailureClass = Literal[
+    "invalid", "diverged", "out_of_memory", "disk_full", "bug", "worker_lost", "node_lost", "preempted"
+]
 
 
 @dataclass(frozen=True)

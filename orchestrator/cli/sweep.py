@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from orchestrator.start import Retry, SweepRequest
 
 Hours = Annotated[float | None, typer.Option(min=0, help="Hand out no further trial after so long.")]
+SHOWN = 10
+"""Configurations in the table at the end."""
 RetryStatus = Annotated[
     Literal["failed", "diverged"] | None, typer.Option("--retry", help="Run trials that ended so again.")
 ]
@@ -185,7 +187,7 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
     if search.outcomes and request.confirms:
         _print_optimism(request, what, ledger, form)
     elif search.outcomes:
-        print_overview(what.place.storage, ledger.name)
+        print_overview(what.place.storage, ledger.name, most=SHOWN)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
         raise typer.Exit(1)
 

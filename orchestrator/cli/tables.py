@@ -12,15 +12,19 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None) -> None:
-    """The leaderboard of a sweep (of some of its trials) as a table, and where the rows lie."""
+def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None, *, most: int | None = None) -> None:
+    """The leaderboard of a sweep (of some of its trials, ``most`` lines) as a table, and where the rows lie."""
     from results.leaderboard import load
 
     rows = load(storage, sweep=sweep)
     if trials is not None:
         rows = rows[rows["trial"].isin(trials)]
     console = wide_console()
-    show_frame(overview(rows), title=f"{sweep}: best checkpoint of each configuration", console=console)
+    table = overview(rows)
+    show_frame(table.head(most or len(table)), title=f"{sweep}: best checkpoint of each configuration", console=console)
+    if most is not None and len(table) > most:
+        rest = f"the best {most} of {len(table)} configurations; `nightshift leaderboard --sweep {sweep}` shows all"
+        console.print(rest, soft_wrap=True)
     console.print(f"{len(rows)} rows of {rows['trial'].nunique()} trials in {storage / 'leaderboard'}", soft_wrap=True)
 
 

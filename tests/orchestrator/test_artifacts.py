@@ -1,8 +1,10 @@
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.artifacts import Store
@@ -273,6 +275,39 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
 
 @pytest.mark.usefixtures("fake_methods")
 def test_nothing_of_a_stage_in_progress_outlives_its_publication(tmp_path):
+    fakes.walk(tmp_path)
+    assert list((tmp_path / "partial").rglob("*")) == []
+
+
+def litter(folder, holder):
+    """What a killed maker leaves: its lease, a checkpoint, files of leases; ``holder`` is a process of this host."""
+    (folder / "step-00000010").mkdir(parents=True)
+    (folder / "step-00000010" / "state.pt").write_bytes(b"state")
+    (folder / ".0123.lease-aside").write_text("{")
+    record = {"token": "0123", "host": socket.gethostname(), "pid": holder.pid, "beats": 1}
+    (folder / "lease").write_text(json.dumps({**record, "started": holder.create_time()}))
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_what_was_published_just_before_a_kill_is_tidied_up_by_whoever_meets_it_next(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    holder = psutil.Process(child.pid)
+    partial = tmp_path / "partial" / fakes.keys(fakes.study())["train"]
+    fakes.walk(tmp_path)
+    litter(partial, holder)
+    fakes.walk(tmp_path)
+    assert (partial / "step-00000010" / "state.pt").is_file(), "its maker is alive and tidies up itself"
+    child.kill()
+    child.wait()
+    fakes.walk(tmp_path)
+    assert list((tmp_path / "partial").rglob("*")) == []
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_the_files_of_killed_waiters_go_with_the_stage_that_they_waited_for(tmp_path):
+    partial = tmp_path / "partial" / fakes.keys(fakes.study())["train"]
+    litter(partial, psutil.Process())
+    (partial / "lease").unlink()
     fakes.walk(tmp_path)
     assert list((tmp_path / "partial").rglob("*")) == []
 

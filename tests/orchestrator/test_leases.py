@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator import leases
@@ -114,6 +115,21 @@ def test_the_lease_of_a_killed_process_on_this_host_is_taken_at_once(tmp_path):
     assert told == [f"process {holder.pid} on {socket.gethostname()}"]
     lease.release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_a_process_that_is_gone_or_dead_and_not_yet_buried_by_its_parent(tmp_path):
+    path = tmp_path / "lease"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    while psutil.Process(holder.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    told = []
+    lease = acquire(path, unless=lambda: False, waiting=told.append, ttl_seconds=10_000, poll_seconds=60)
+    assert lease.is_held()
+    assert told == []
+    lease.release()
+    holder.wait()
 
 
 def test_a_lease_from_another_host_is_taken_when_it_stood_still_for_its_time_to_live(tmp_path):

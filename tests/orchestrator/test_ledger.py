@@ -85,6 +85,15 @@ def test_the_last_attempt_that_ended_is_the_outcome(tmp_path):
     assert ledger.outcomes() == {"t0": (2, {"status": "finished"})}
 
 
+def test_records_beyond_the_padding_of_their_number_come_last(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    for attempt in (1000, 2, 999):
+        ledger.write("outcomes", attempt_name("t0", attempt), {"status": "failed"})
+        ledger.write("asked", f"c{10 * attempt:04d}", {})
+    assert ledger.outcomes()["t0"][0] == 1000
+    assert list(ledger.read("asked")) == ["c0020", "c9990", "c10000"]
+
+
 def test_a_damaged_record_is_named(tmp_path):
     ledger = Ledger(tmp_path, "one")
     ledger.write("outcomes", "t0.000", {"status": "finished"})
