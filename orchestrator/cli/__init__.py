@@ -24,11 +24,8 @@ app.command("confirm")(sweep.confirm)
 app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
-<<<<<<< HEAD
 app.command("compare")(leaderboard.compare)
-=======
 app.command("profile")(profile.profile)
->>>>>>> networks
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")
