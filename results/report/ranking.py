@@ -1,0 +1,137 @@
+"""The configurations of a sweep, best first, as every section of a report refers to them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from results import leaderboard
+from results.report.svg import number
+
+HIGHLIGHTED = 3
+"""So many configurations have a color of their own; the others are grey."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration over its seeds."""
+
+    hash: str
+    label: str
+    css: str
+    rank: str
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+    varied: Mapping[str, Any]
+    scores: Mapping[str, tuple[float, float | None]]
+    """Evaluation set → mean mIoU of the best checkpoint and half the width of its 95 % interval."""
+    seconds: float | None
+    """Mean over seeds of what a trial costs without sharing."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What is ranked, by what."""
+
+    metric: str
+    sets: Sequence[str]
+    """Evaluation sets, the one that selects first."""
+    varied: Sequence[str]
+    configurations: Sequence[Configuration]
+
+    @property
+    def metric_name(self) -> str:
+        """The metric in words."""
+        if self.metric == "miou":
+            return f"mIoU on {self.sets[0]}" if self.sets else "mIoU"
+        return self.metric.replace("miou", "mIoU").replace("_", " ")
+
+
+def rank(rows: pd.DataFrame, objective: str | None) -> Ranking:
+    """Rank the finished configurations of one sweep by ``objective``, or by the mIoU of the select split."""
+    best = rows[(rows["status"] == "finished") & (rows["checkpoint"] == "best")]
+    sets = _sets(best)
+    metric = objective if objective in best and best[objective].notna().any() else "miou"
+    varied = _varied(rows)
+    if best.empty:
+        return Ranking(metric, sets, varied, ())
+    scores = leaderboard.by_config(best)
+    table = leaderboard.by_config(best[best["evaluation_set"] == sets[0]], metric)
+    table = table[table["mean"].notna()].sort_values("rank", kind="stable")
+    several_arms = best["arm"].nunique() > 1
+    configurations = []
+    for place, line in enumerate(table.to_dict("records")):
+        own = best[best["config_hash"] == line["config_hash"]]
+        values = {name: _plain(own[f"params.{name}"].iloc[0]) for name in varied if f"params.{name}" in own}
+        label = ", ".join(f"{short(name)} {text(value)}" for name, value in values.items()) or line["config_hash"]
+        trials = own.drop_duplicates("trial")
+        cost = (trials["seconds"] + trials["seconds_saved"].fillna(0)).mean()
+        configurations.append(
+            Configuration(
+                hash=line["config_hash"],
+                label=f"{line['arm']}: {label}" if several_arms else label,
+                css=f"s{place + 1}" if place < HIGHLIGHTED else "other",
+                rank=str(line["rank"]),
+                n=int(line["n"]),
+                mean=float(line["mean"]),
+                low=present(line["low"]),
+                high=present(line["high"]),
+                varied=values,
+                scores=_scores(scores[scores["config_hash"] == line["config_hash"]]),
+                seconds=present(cost),
+            )
+        )
+    return Ranking(metric, sets, varied, configurations)
+
+
+def present(value: Any) -> float | None:
+    """``None`` for NaN and NA."""
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def short(name: str) -> str:
+    """The last part of a dotted field name."""
+    return name.rpartition(".")[2]
+
+
+def text(value: Any) -> str:
+    """A field's value for people."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent with one decimal."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _scores(table: pd.DataFrame) -> dict[str, tuple[float, float | None]]:
+    return {
+        line["evaluation_set"]: (line["mean"], present((line["high"] - line["low"]) / 2))
+        for line in table.to_dict("records")
+        if present(line["mean"]) is not None
+    }
+
+
+def _sets(best: pd.DataFrame) -> list[str]:
+    """Evaluation sets, those that select first."""
+    roles = best.drop_duplicates("evaluation_set").sort_values(["split_role", "evaluation_set"], ascending=[False, True])
+    return [str(name) for name in roles["evaluation_set"]]
+
+
+def _varied(rows: pd.DataFrame) -> list[str]:
+    names: dict[str, None] = {}
+    for varied in rows["varied"].dropna().unique():
+        names |= dict.fromkeys(json.loads(varied))
+    return list(names)
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

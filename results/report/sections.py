@@ -1,0 +1,297 @@
+"""The sections of a report as plain values for the template, one function each."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from results.leaderboard import FEW_SEEDS
+from results.report import graph, svg
+from results.report.material import Material, Picture
+from results.report.ranking import Ranking, percent, present, text
+from results.schema import CLASS_NAMES
+
+MAX_CONFIGURATIONS = 12
+"""Columns of the class table; the summary shows more."""
+
+MAX_SUMMARY = 60
+MAX_LINES, MAX_POINTS = 60, 200
+"""Of a chart of curves: lines, and points of a line."""
+
+PICTURE_BYTES = 3_000_000
+"""Of all pictures of a sweep together; a report of three sweeps stays below 10 MB."""
+
+LIGHT_FROM = 0.55
+"""Share of the color scale from which black text reads better than white."""
+
+
+def tiles(rows: pd.DataFrame, ranking: Ranking, material: Material) -> list[tuple[str, str, str]]:
+    """(label, value, note) of the figures at the top."""
+    trials = rows.drop_duplicates("trial")
+    counts = trials["status"].value_counts()
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
+    found = []
+    if ranking.configurations:
+        first = ranking.configurations[0]
+        spread = f"95 % interval {percent(first.low)} – {percent(first.high)}" if first.low is not None else "one seed"
+        found.append((f"best {ranking.metric_name}", f"{percent(first.mean)} %", f"{first.label}; {spread}"))
+    planned = material.planned_trials
+    progress = f"of {planned}; the rest is to come" if planned and planned > len(trials) else ended
+    found.append(("trials", str(len(trials)), progress))
+    if ranking.configurations:
+        seeds = sorted({one.n for one in ranking.configurations})
+        number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        found.append(("configurations", str(len(ranking.configurations)), f"{number} seed{'s' * (seeds != [1])} each"))
+    used, distinct = _uses(rows)
+    if distinct:
+        saved = f"{duration(used - distinct)} saved by sharing stages"
+        found.append(("compute", duration(distinct), saved if used > distinct else "nothing was shared"))
+    return found
+
+
+def summary(ranking: Ranking) -> dict[str, Any]:
+    """The table of configurations with ranks, intervals and every evaluation set."""
+    shown = ranking.configurations[:MAX_SUMMARY]
+    if not shown:
+        return {}
+    # The interval of two seeds is 9 standard deviations wide: drawn to its end it would hide all others.
+    wide = [value for one in shown if one.n >= FEW_SEEDS for value in (one.low, one.high) if value is not None]
+    values = [*(one.mean for one in shown), *wide]
+    air = 0.15 * (max(values) - min(values)) or 0.01
+    domain = (min(values) - air, max(values) + air)
+    lines = [
+        {
+            "rank": one.rank,
+            "css": one.css,
+            "label": one.label,
+            "hash": one.hash,
+            "n": one.n,
+            "few": one.n < FEW_SEEDS,
+            "mean": percent(one.mean),
+            "interval": f"{percent(one.low)} – {percent(one.high)}" if one.low is not None else "",
+            "plot": svg.whisker(one.mean, one.low, one.high, domain, one.css),
+            "scores": [_score(one.scores.get(name)) for name in ranking.sets],
+        }
+        for one in shown
+    ]
+    few = any(line["few"] for line in lines)
+    return {"lines": lines, "few": few, "hidden": len(ranking.configurations) - len(shown)}
+
+
+def _score(score: tuple[float, float | None] | None) -> str:
+    if score is None:
+        return "–"
+    return percent(score[0]) + (f" ± {percent(score[1])}" if score[1] is not None else "")
+
+
+def curves(points: pd.DataFrame, rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup]]:
+    """(title, chart) of each stage and metric; the best configurations in color, on top."""
+    if points.empty:
+        return []
+    order = {one.hash: (place, one) for place, one in enumerate(ranking.configurations)}
+    trials = {
+        line["trial"]: line for line in rows.drop_duplicates("trial").to_dict("records")
+    }
+    found = []
+    for (stage, metric), table in points[points["value"].notna()].groupby(["stage", "metric"], sort=False):
+        lines: list[tuple[int, svg.Line]] = []
+        for trial, own in table.groupby("trial", sort=False):
+            if trial not in trials:
+                continue
+            row = trials[trial]
+            place, one = order.get(row["config_hash"], (len(order), None))
+            own = own.sort_values("step")
+            own = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), MAX_POINTS)).round().astype(int))]
+            name = one.label if one is not None else f"{trial} ({row['status']})"
+            pairs = list(zip(own["step"].astype(float), own["value"].astype(float), strict=True))
+            line = svg.Line(pairs, one.css if one is not None else "lost", f"{name}, seed {row['seed']}")
+            lines.append((place, line))
+        lines.sort(key=lambda pair: -pair[0])
+        if lines and max(len(line.points) for _, line in lines) > 1:
+            chart = svg.line_chart([line for _, line in lines[-MAX_LINES:]], x="step", y=str(metric).replace("_", " "))
+            found.append((f"{stage}: {str(metric).replace('_', ' ')}", chart))
+    return found
+
+
+def classes(rows: pd.DataFrame, ranking: Ranking) -> list[dict[str, Any]]:
+    """Per evaluation set: a line for each class that occurs, with its share of pixels and its IoU by configuration."""
+    best = rows[(rows["status"] == "finished") & (rows["checkpoint"] == "best")]
+    shown = ranking.configurations[:MAX_CONFIGURATIONS]
+    found = []
+    for name in ranking.sets:
+        own = best[best["evaluation_set"] == name]
+        confusions = [np.asarray(one, dtype=float) for one in own["confusion"] if one is not None]
+        if not confusions or not shown:
+            continue
+        side = len(CLASS_NAMES)
+        frequency = sum(confusions).reshape(side, side).sum(axis=1)  # type: ignore[union-attr]
+        frequency = frequency / max(1.0, frequency.sum())
+        columns = [f"iou.{one}" for one in CLASS_NAMES]
+        means = own.groupby("config_hash")[columns].mean()
+        lines = []
+        for train_id in np.argsort(-frequency, kind="stable"):
+            values = [present(means[columns[train_id]].get(one.hash)) for one in shown]
+            if frequency[train_id] == 0 and all(value is None for value in values):
+                continue
+            lines.append(
+                {
+                    "name": CLASS_NAMES[train_id].replace("_", " "),
+                    "frequency": f"{100 * frequency[train_id]:.2g}",
+                    "width": round(100 * (frequency[train_id] / frequency.max()) ** 0.5, 1),
+                    "cells": [_cell(value) for value in values],
+                }
+            )
+        found.append({"name": name, "lines": lines, "heads": [(one.css, one.label, one.rank) for one in shown]})
+    return found
+
+
+def _cell(value: float | None) -> dict[str, str]:
+    if value is None:
+        return {"text": "–", "style": ""}
+    ink = "#000" if value >= LIGHT_FROM else "#fff"
+    return {"text": f"{100 * value:.0f}", "style": f"background:{svg.color(value)};color:{ink}"}
+
+
+def stages(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
+    """The graph and its table: what was needed, what was made, what sharing saved."""
+    uses = _stage_uses(rows)
+    if uses.empty:
+        return {}
+    uses["node"] = uses["name"].str.partition("@")[0]
+    nodes, lines = {}, []
+    for node, own in uses.groupby("node", sort=False):
+        distinct = own.drop_duplicates("key")
+        needed, spent = own["seconds"].sum(), distinct["seconds"].sum()
+        method = material.methods.get(own["name"].iloc[0], "")
+        sharing = 1 - len(distinct) / len(own)
+        each = duration(distinct["seconds"].mean())
+        times = f"{len(distinct)} × {each} for {len(own)} uses"
+        nodes[str(node)] = graph.Node(str(node), method, (method, times), sharing)
+        lines.append(
+            {
+                "name": node,
+                "method": method,
+                "uses": len(own),
+                "made": len(distinct),
+                "hits": int(own["hit"].sum()),
+                "each": each,
+                "spent": duration(spent),
+                "saved": duration(needed - spent) if needed > spent else "–",
+            }
+        )
+    links = {(one.partition("@")[0], two.partition("@")[0]) for one, two in material.links}
+    known = sorted(link for link in links if set(link) <= set(nodes))
+    return {"graph": graph.draw(nodes, known) if known else "", "lines": lines}
+
+
+def _stage_uses(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per trial and stage: name, key, hit, seconds."""
+    found = [
+        dict(stage)
+        for stages_of_trial in rows.drop_duplicates("trial")["stages"]
+        if stages_of_trial is not None
+        for stage in stages_of_trial
+    ]
+    frame = pd.DataFrame(found, columns=["name", "key", "hit", "seconds"])
+    return frame.assign(seconds=frame["seconds"].astype(float).fillna(0.0))
+
+
+def _uses(rows: pd.DataFrame) -> tuple[float, float]:
+    """Seconds of all stages that the trials needed, and of the distinct ones among them."""
+    uses = _stage_uses(rows)
+    return float(uses["seconds"].sum()), float(uses.drop_duplicates("key")["seconds"].sum())
+
+
+def pictures(material: Material) -> list[dict[str, Any]]:
+    """Per stage its panels, each a row of pictures, as long as they fit into ``PICTURE_BYTES``."""
+    room, panels = PICTURE_BYTES, {}
+    for one in material.pictures:
+        panels.setdefault((one.stage, one.title), []).append(one)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    left_out = 0
+    for (stage, title), own in panels.items():
+        room -= sum(len(one.png) for one in own) * 4 // 3
+        if room < 0:
+            left_out += 1
+            continue
+        caption = next((one.caption for one in own if one.caption), "")
+        panel = {"title": title, "caption": caption, "tiles": [_tile(one) for one in own]}
+        groups.setdefault(stage, []).append(panel)
+    found = [{"stage": stage, "panels": own} for stage, own in groups.items()]
+    return [*found, {"stage": "", "panels": [], "left_out": left_out}] if left_out else found
+
+
+def _tile(picture: Picture) -> dict[str, str]:
+    return {"kind": picture.kind, "source": "data:image/png;base64," + b64encode(picture.png).decode()}
+
+
+def endings(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Trials that did not finish, newest first, with what they said."""
+    lost = rows[rows["status"] != "finished"].drop_duplicates("trial").sort_values("created_utc", ascending=False)
+    return [
+        {
+            "trial": line["trial"],
+            "status": line["status"],
+            "failure": line["failure_class"] if isinstance(line["failure_class"], str) else "",
+            "varied": ", ".join(f"{name} {text(value)}" for name, value in json.loads(line["varied"] or "{}").items()),
+            "seed": line["seed"],
+            "message": line["message"] if isinstance(line["message"], str) else "",
+        }
+        for line in lost.to_dict("records")
+    ]
+
+
+def provenance(rows: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """(what, distinct values) of where the rows come from."""
+    versions: dict[str, set[str]] = {}
+    for one in rows["versions"].dropna().unique():
+        for name, version in json.loads(one).items():
+            versions.setdefault(name, set()).add(version)
+    packages = ", ".join(f"{name} {'/'.join(sorted(versions[name]))}" for name in sorted(versions))
+    span = rows["created_utc"]
+    seeds = sorted(int(seed) for seed in rows["seed"].dropna().unique())
+    return [
+        ("command", _distinct(rows["command"])),
+        ("commit", _commits(rows)),
+        ("hardware", _distinct(rows["hardware"])),
+        ("packages", [packages] if packages else []),
+        ("rows written", [f"{span.min():%Y-%m-%d %H:%M} to {span.max():%Y-%m-%d %H:%M} UTC"]),
+        ("seeds", [f"{', '.join(map(str, seeds))}; scope {', '.join(_distinct(rows['seed_scope']))}"]),
+        ("experiment", [f"{one} ({two})" for one, two in _pairs(rows, "experiment", "preset")]),
+    ]
+
+
+def _commits(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"{commit}, with uncommitted changes {changes}" if changes else str(commit)
+        for commit, changes in _pairs(rows, "git_commit", "git_diff_hash")
+        if commit
+    ]
+
+
+def _pairs(rows: pd.DataFrame, one: str, two: str) -> Iterable[tuple[str | None, str | None]]:
+    pairs: Mapping[tuple[str | None, str | None], None] = dict.fromkeys(
+        (a if isinstance(a, str) else None, b if isinstance(b, str) else None)
+        for a, b in zip(rows[one], rows[two], strict=True)
+    )
+    return list(pairs)
+
+
+def _distinct(series: pd.Series) -> list[str]:
+    return [str(value) for value in series.dropna().unique()]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in two or three digits."""
+    if seconds < 99.5:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5940 else f"{seconds / 3600:.1f} h"
+
+
+def palette(colors: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
+    """(class, CSS color) for the legend of label pictures."""
+    return [(name.replace("_", " "), "rgb({},{},{})".format(*one)) for name, one in zip(CLASS_NAMES, colors, strict=True)]
