@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, run, show, storage, sweep
+from orchestrator.cli import data, leaderboard, predict, report, run, show, storage, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(leaderboard.compare)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")

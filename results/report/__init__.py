@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
+PICTURE_BYTES = 6_000_000
+"""Of all pictures of a report together, which keeps the file below 10 MB."""
+
+MAX_CHAPTERS = 6
+"""Sweeps of one report."""
+
 __all__ = ["Importance", "Material", "Picture", "render", "write"]
 
 
@@ -36,10 +42,11 @@ def render(
         colors: RGB in 0…255 of the 19 classes, for the legend of label pictures.
     """
     newest = rows.groupby("sweep")["created_utc"].max().sort_values(ascending=False)
-    chapters = [
-        chapter(rows[rows["sweep"] == name], curves[curves["sweep"] == name], materials.get(str(name), Material()))
-        for name in newest.index
-    ]
+    max_bytes = PICTURE_BYTES // max(1, len(newest))
+    chapters = []
+    for name in newest.index:
+        material = materials.get(str(name), Material())
+        chapters.append(chapter(rows[rows["sweep"] == name], curves[curves["sweep"] == name], material, max_bytes))
     return _template().render(
         chapters=chapters,
         title=" · ".join(one["name"] for one in chapters[:3]) + (" …" if len(chapters) > 3 else ""),
@@ -48,7 +55,7 @@ def render(
     )
 
 
-def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material) -> dict[str, Any]:
+def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material, max_bytes: int) -> dict[str, Any]:
     """Everything that the template shows of one sweep."""
     from results.report import ranking, search
 
@@ -67,8 +74,7 @@ def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material) ->
         "plots": search.plots(rows, ranked, material),
         "parallel": search.parallel(ranked),
         "stages": sections.stages(rows, material),
-        "pictures": sections.pictures(material),
-        "pictures_of": material.pictures_of,
+        "pictures": sections.pictures(material, max_bytes=max_bytes),
         "importance_note": "" if material.importances else material.importance_note,
         "endings": sections.endings(rows),
         "provenance": sections.provenance(rows),

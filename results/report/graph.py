@@ -32,9 +32,10 @@ def draw(nodes: Mapping[str, Node], links: Sequence[tuple[str, str]]) -> Markup:
     height = EDGE * 2 + max(map(len, columns)) * (BOX_HEIGHT + GAP_Y) - GAP_Y
     drawn = [_link(places[source], places[target]) for source, target in links]
     drawn += [_box(node, *places[name]) for name, node in nodes.items()]
-    return Markup('<svg class="graph" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{}">{}</svg>').format(
-        "the graph of stages", Markup().join(drawn), w=width, h=height
-    )  # fmt: skip
+    return Markup(
+        '<svg class="graph" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="the graph of stages">'
+        "{}</svg>"
+    ).format(Markup().join(drawn), w=width, h=height)
 
 
 def _columns(names: Sequence[str], links: Sequence[tuple[str, str]]) -> list[list[str]]:

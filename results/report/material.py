@@ -1,4 +1,4 @@
-"""What a report shows beyond the rows: collected by whoever can open artifacts and ledgers, handed over as plain data."""
+"""What a report shows beyond the rows, as plain data, from whoever can open artifacts and ledgers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

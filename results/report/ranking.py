@@ -21,7 +21,8 @@ class Configuration:
     hash: str
     label: str
     css: str
-    rank: str
+    place: str
+    """Its rank, ``1–3`` where ranks are tied."""
     n: int
     mean: float
     low: float | None
@@ -55,37 +56,48 @@ def rank(rows: pd.DataFrame, objective: str | None) -> Ranking:
     """Rank the finished configurations of one sweep by ``objective``, or by the mIoU of the select split."""
     best = rows[(rows["status"] == "finished") & (rows["checkpoint"] == "best")]
     sets = _sets(best)
-    metric = objective if objective in best and best[objective].notna().any() else "miou"
+    is_known = objective is not None and objective in best and best[objective].notna().any()
+    metric = objective if objective is not None and is_known else "miou"
     varied = _varied(rows)
     if best.empty:
         return Ranking(metric, sets, varied, ())
     scores = leaderboard.by_config(best)
-    table = leaderboard.by_config(best[best["evaluation_set"] == sets[0]], metric)
+    # An objective belongs to the trial, and every row repeats it.
+    ranked = best[best["evaluation_set"] == sets[0]] if metric == "miou" else best.drop_duplicates("trial")
+    table = leaderboard.by_config(ranked.assign(evaluation_set=sets[0]), metric)
     table = table[table["mean"].notna()].sort_values("rank", kind="stable")
     several_arms = best["arm"].nunique() > 1
     configurations = []
+    by_hash = {str(name): own for name, own in best.groupby("config_hash", sort=False)}
+    scores_by_hash = {str(name): own for name, own in scores.groupby("config_hash", sort=False)}
     for place, line in enumerate(table.to_dict("records")):
-        own = best[best["config_hash"] == line["config_hash"]]
+        own = by_hash[line["config_hash"]]
         values = {name: _plain(own[f"params.{name}"].iloc[0]) for name in varied if f"params.{name}" in own}
-        label = ", ".join(f"{short(name)} {text(value)}" for name, value in values.items()) or line["config_hash"]
+        parts = [line["arm"]] if several_arms else []
+        parts += [", ".join(f"{short(name)} {text(value)}" for name, value in values.items())] if values else []
         trials = own.drop_duplicates("trial")
-        cost = (trials["seconds"] + trials["seconds_saved"].fillna(0)).mean()
         configurations.append(
             Configuration(
                 hash=line["config_hash"],
-                label=f"{line['arm']}: {label}" if several_arms else label,
+                label=": ".join(parts) or line["arm"],
                 css=f"s{place + 1}" if place < HIGHLIGHTED else "other",
-                rank=str(line["rank"]),
+                place=line["place"],
                 n=int(line["n"]),
                 mean=float(line["mean"]),
                 low=present(line["low"]),
                 high=present(line["high"]),
                 varied=values,
-                scores=_scores(scores[scores["config_hash"] == line["config_hash"]]),
-                seconds=present(cost),
+                scores=_scores(scores_by_hash[line["config_hash"]]),
+                seconds=present((trials["seconds"] + trials["seconds_saved"].fillna(0)).mean()),
             )
         )
     return Ranking(metric, sets, varied, configurations)
+
+
+def thinned(configurations: Sequence[Configuration], count: int) -> list[Configuration]:
+    """At most about ``count`` of them, evenly over the ranks, always with the highlighted ones."""
+    step = -(-len(configurations) // count)
+    return [one for place, one in enumerate(configurations) if place < HIGHLIGHTED or place % step == 0]
 
 
 def present(value: Any) -> float | None:
@@ -120,7 +132,9 @@ def _scores(table: pd.DataFrame) -> dict[str, tuple[float, float | None]]:
 
 def _sets(best: pd.DataFrame) -> list[str]:
     """Evaluation sets, those that select first."""
-    roles = best.drop_duplicates("evaluation_set").sort_values(["split_role", "evaluation_set"], ascending=[False, True])
+    roles = best.drop_duplicates("evaluation_set").sort_values(
+        ["split_role", "evaluation_set"], ascending=[False, True]
+    )
     return [str(name) for name in roles["evaluation_set"]]
 
 

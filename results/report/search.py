@@ -1,13 +1,16 @@
 """What the search found: slices, parallel coordinates, and what can be had at which cost."""
 
-from collections.abc import Sequence
-
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from results import pareto_front
 from results.report import svg
 from results.report.material import Material
-from results.report.ranking import Configuration, Ranking, percent, present, short, text
+from results.report.ranking import Configuration, Ranking, percent, present, short, text, thinned
+
+MAX_MARKS, MAX_PARALLEL = 1000, 200
+"""Of a chart: marks, and lines of parallel coordinates."""
 
 PROXIES = ("source_miou", "target_infomax")
 """Objectives that need no target labels; a plot shows what they are worth."""
@@ -30,19 +33,22 @@ def plots(rows: pd.DataFrame, ranking: Ranking, material: Material) -> list[tupl
 
 def parallel(ranking: Ranking) -> Markup:
     """Every configuration as a line over its fields, its scores and what the search maximized."""
-    configurations = list(reversed(ranking.configurations))  # The best is drawn last, on top.
+    configurations = list(reversed(thinned(ranking.configurations, MAX_PARALLEL)))  # The best is drawn last, on top.
     if len(configurations) < 2 or not ranking.varied:
         return Markup()
-    others = [name for name in ranking.sets if not (ranking.metric == "miou" and name == ranking.sets[0])]
+    others = [name for name in ranking.sets if not _is_metric(name, ranking)]
     axes = [*(short(name) for name in ranking.varied), *(f"{name} %" for name in others), f"{ranking.metric_name} %"]
     lines = []
-    low, high = (pick(one.mean for one in configurations) for pick in (min, max))
     for one in configurations:
         values = [_axis_value(one.varied.get(name)) for name in ranking.varied]
         scores = [one.scores.get(name, (0.0, None))[0] * 100 for name in others]
-        share = (one.mean - low) / (high - low) if high > low else 1.0
-        lines.append(([*values, *scores, 100 * one.mean], share, _title(one, ranking)))
+        lines.append(([*values, *scores, 100 * one.mean], one.css, _title(one, ranking)))
     return svg.parallel(axes, lines)
+
+
+def _is_metric(name: str, ranking: Ranking) -> bool:
+    """Whether the mIoU on a set is what the configurations are ranked by, under another name."""
+    return all(abs(one.scores.get(name, (-1.0, None))[0] - one.mean) < 1e-9 for one in ranking.configurations)
 
 
 def _axis_value(value: object) -> float | str:
@@ -51,7 +57,7 @@ def _axis_value(value: object) -> float | str:
 
 def _slice(ranking: Ranking, name: str, *, log: bool) -> Markup:
     points = []
-    for one in reversed(ranking.configurations):
+    for one in reversed(thinned(ranking.configurations, MAX_MARKS)):
         value = one.varied.get(name)
         if value is None:
             continue
@@ -67,19 +73,12 @@ def _pareto(ranking: Ranking) -> tuple[str, Markup, str]:
     known = [one for one in ranking.configurations if one.seconds is not None]
     if len(known) < 2:
         return "", Markup(), ""
-    points = [_point(one, one.seconds or 0.0, ranking, whisker=False) for one in reversed(known)]
-    front = pareto([(one.seconds or 0.0, 100 * one.mean) for one in known])
+    is_on_front = pareto_front.front(np.array([(-(one.seconds or 0.0), one.mean) for one in known]))
+    kept = thinned(known, MAX_MARKS)
+    points = [_point(one, one.seconds or 0.0, ranking, whisker=False) for one in reversed(kept)]
+    front = sorted((one.seconds or 0.0, 100 * one.mean) for one, on in zip(known, is_on_front, strict=True) if on)
     chart = svg.scatter(points, x="seconds for a trial, nothing shared", y=f"{ranking.metric_name} %", front=front)
     return "Score and cost", chart, "The stairs join what nothing beats at a lower cost."
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, score) pairs that no other beats in both, by rising cost."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
 
 
 def _proxies(rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup, str]]:
@@ -92,14 +91,15 @@ def _proxies(rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup, st
             table = table[table[proxy].notna() & table["miou"].notna()]
             if len(table) < 4 or table[proxy].nunique() < 2:
                 continue
+            shown = table.iloc[:: -(-len(table) // MAX_MARKS)]
             points = [
                 svg.Point(
-                    100 * line["source_miou" if proxy == "source_miou" else proxy],
+                    100 * line[proxy],
                     100 * line["miou"],
                     colors.get(line["config_hash"], "other"),
                     f"{line['trial']}, seed {line['seed']}: {percent(line[proxy])} → {percent(line['miou'])}",
                 )
-                for line in table.to_dict("records")
+                for line in shown.to_dict("records")
             ]
             correlation = present(table[proxy].corr(table["miou"], method="spearman"))
             name = proxy.replace("miou", "mIoU").replace("_", " ")

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from results import leaderboard
 from results.leaderboard import FEW_SEEDS
 from results.report import graph, svg
 from results.report.material import Material, Picture
@@ -19,11 +21,8 @@ MAX_CONFIGURATIONS = 12
 """Columns of the class table; the summary shows more."""
 
 MAX_SUMMARY = 60
-MAX_LINES, MAX_POINTS = 60, 200
-"""Of a chart of curves: lines, and points of a line."""
-
-PICTURE_BYTES = 3_000_000
-"""Of all pictures of a sweep together; a report of three sweeps stays below 10 MB."""
+MAX_LINES, MAX_POINTS = 60, 6000
+"""Of a chart of curves: lines, and points of all lines together."""
 
 LIGHT_FROM = 0.55
 """Share of the color scale from which black text reads better than white."""
@@ -46,10 +45,10 @@ def tiles(rows: pd.DataFrame, ranking: Ranking, material: Material) -> list[tupl
         seeds = sorted({one.n for one in ranking.configurations})
         number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
         found.append(("configurations", str(len(ranking.configurations)), f"{number} seed{'s' * (seeds != [1])} each"))
-    used, distinct = _uses(rows)
-    if distinct:
-        saved = f"{duration(used - distinct)} saved by sharing stages"
-        found.append(("compute", duration(distinct), saved if used > distinct else "nothing was shared"))
+    for line in leaderboard.cost(rows, "sweep").dropna(subset=["seconds"]).to_dict("records"):
+        saved = line["seconds_saved"]
+        note = f"{duration(saved)} ({100 * line['saved']:.0f} %) saved by sharing" if saved > 0 else "nothing shared"
+        found.append(("compute", duration(line["seconds"]), note))
     return found
 
 
@@ -65,7 +64,7 @@ def summary(ranking: Ranking) -> dict[str, Any]:
     domain = (min(values) - air, max(values) + air)
     lines = [
         {
-            "rank": one.rank,
+            "place": one.place,
             "css": one.css,
             "label": one.label,
             "hash": one.hash,
@@ -90,62 +89,52 @@ def _score(score: tuple[float, float | None] | None) -> str:
 
 def curves(points: pd.DataFrame, rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup]]:
     """(title, chart) of each stage and metric; the best configurations in color, on top."""
-    if points.empty:
-        return []
     order = {one.hash: (place, one) for place, one in enumerate(ranking.configurations)}
-    trials = {
-        line["trial"]: line for line in rows.drop_duplicates("trial").to_dict("records")
-    }
+    trials = {line["trial"]: line for line in rows.drop_duplicates("trial").to_dict("records")}
     found = []
     for (stage, metric), table in points[points["value"].notna()].groupby(["stage", "metric"], sort=False):
         lines: list[tuple[int, svg.Line]] = []
-        for trial, own in table.groupby("trial", sort=False):
-            if trial not in trials:
-                continue
+        own_trials = [(trial, own) for trial, own in table.groupby("trial", sort=False) if trial in trials]
+        room = max(20, MAX_POINTS // max(1, min(MAX_LINES, len(own_trials))))
+        for trial, own in own_trials:
             row = trials[trial]
             place, one = order.get(row["config_hash"], (len(order), None))
             own = own.sort_values("step")
-            own = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), MAX_POINTS)).round().astype(int))]
+            own = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), room)).round().astype(int))]
             name = one.label if one is not None else f"{trial} ({row['status']})"
             pairs = list(zip(own["step"].astype(float), own["value"].astype(float), strict=True))
             line = svg.Line(pairs, one.css if one is not None else "lost", f"{name}, seed {row['seed']}")
             lines.append((place, line))
         lines.sort(key=lambda pair: -pair[0])
         if lines and max(len(line.points) for _, line in lines) > 1:
-            chart = svg.line_chart([line for _, line in lines[-MAX_LINES:]], x="step", y=str(metric).replace("_", " "))
-            found.append((f"{stage}: {str(metric).replace('_', ' ')}", chart))
+            name = str(metric).replace("_", " ")
+            found.append(
+                (f"{stage}: {name}", svg.line_chart([line for _, line in lines[-MAX_LINES:]], x="step", y=name))
+            )
     return found
 
 
 def classes(rows: pd.DataFrame, ranking: Ranking) -> list[dict[str, Any]]:
     """Per evaluation set: a line for each class that occurs, with its share of pixels and its IoU by configuration."""
-    best = rows[(rows["status"] == "finished") & (rows["checkpoint"] == "best")]
     shown = ranking.configurations[:MAX_CONFIGURATIONS]
+    if not shown:
+        return []
+    table = leaderboard.per_class(rows[rows["checkpoint"] == "best"])
     found = []
     for name in ranking.sets:
-        own = best[best["evaluation_set"] == name]
-        confusions = [np.asarray(one, dtype=float) for one in own["confusion"] if one is not None]
-        if not confusions or not shown:
-            continue
-        side = len(CLASS_NAMES)
-        frequency = sum(confusions).reshape(side, side).sum(axis=1)  # type: ignore[union-attr]
-        frequency = frequency / max(1.0, frequency.sum())
-        columns = [f"iou.{one}" for one in CLASS_NAMES]
-        means = own.groupby("config_hash")[columns].mean()
-        lines = []
-        for train_id in np.argsort(-frequency, kind="stable"):
-            values = [present(means[columns[train_id]].get(one.hash)) for one in shown]
-            if frequency[train_id] == 0 and all(value is None for value in values):
-                continue
-            lines.append(
-                {
-                    "name": CLASS_NAMES[train_id].replace("_", " "),
-                    "frequency": f"{100 * frequency[train_id]:.2g}",
-                    "width": round(100 * (frequency[train_id] / frequency.max()) ** 0.5, 1),
-                    "cells": [_cell(value) for value in values],
-                }
-            )
-        found.append({"name": name, "lines": lines, "heads": [(one.css, one.label, one.rank) for one in shown]})
+        own = table[table["evaluation_set"] == name]
+        means = {(one, name): value for one, name, value in zip(own["config_hash"], own["class"], own["mean"], strict=True)}
+        frequency = own.groupby("class", sort=False)["frequency"].mean().sort_values(ascending=False, kind="stable")
+        lines = [
+            {
+                "name": str(one).replace("_", " "),
+                "frequency": f"{100 * share:.2g} %" if present(share) is not None else "–",
+                "width": round(100 * (share / frequency.max()) ** 0.5, 1) if share > 0 else 0,
+                "cells": [_cell(present(means.get((configuration.hash, one)))) for configuration in shown],
+            }
+            for one, share in frequency.items()
+        ]
+        found.append({"name": name, "lines": lines, "heads": [(one.css, one.label, one.place) for one in shown]})
     return found
 
 
@@ -158,57 +147,58 @@ def _cell(value: float | None) -> dict[str, str]:
 
 def stages(rows: pd.DataFrame, material: Material) -> dict[str, Any]:
     """The graph and its table: what was needed, what was made, what sharing saved."""
-    uses = _stage_uses(rows)
-    if uses.empty:
+    costs = leaderboard.cost(rows, "stage")
+    if costs.empty:
         return {}
-    uses["node"] = uses["name"].str.partition("@")[0]
+    hits = _hits(rows)
+    # Evaluations of both checkpoints are one node.
+    merged = costs.assign(node=costs["stage"].map(_node)).groupby("node", sort=False)
+    columns = ["uses", "distinct", "seconds", "seconds_unshared", "seconds_saved"]
     nodes, lines = {}, []
-    for node, own in uses.groupby("node", sort=False):
-        distinct = own.drop_duplicates("key")
-        needed, spent = own["seconds"].sum(), distinct["seconds"].sum()
-        method = material.methods.get(own["name"].iloc[0], "")
-        sharing = 1 - len(distinct) / len(own)
-        each = duration(distinct["seconds"].mean())
-        times = f"{len(distinct)} × {each} for {len(own)} uses"
-        nodes[str(node)] = graph.Node(str(node), method, (method, times), sharing)
+    for node, own in merged:
+        total = own[columns].sum()
+        method = material.methods.get(own["stage"].iloc[0], "")
+        uses, distinct = int(total["uses"]), int(total["distinct"])
+        each = duration(total["seconds"] / distinct)
+        nodes[str(node)] = graph.Node(
+            str(node), method, (method, f"{uses} uses: {distinct} × {each}"), 1 - distinct / uses
+        )
         lines.append(
             {
                 "name": node,
                 "method": method,
-                "uses": len(own),
-                "made": len(distinct),
-                "hits": int(own["hit"].sum()),
+                "uses": uses,
+                "made": distinct,
+                "hits": hits.get(str(node), 0),
                 "each": each,
-                "spent": duration(spent),
-                "saved": duration(needed - spent) if needed > spent else "–",
+                "spent": duration(total["seconds"]),
+                "saved": duration(total["seconds_saved"]) if total["seconds_saved"] > 0 else "–",
             }
         )
-    links = {(one.partition("@")[0], two.partition("@")[0]) for one, two in material.links}
+    links = {(_node(one), _node(two)) for one, two in material.links}
     known = sorted(link for link in links if set(link) <= set(nodes))
     return {"graph": graph.draw(nodes, known) if known else "", "lines": lines}
 
 
-def _stage_uses(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per trial and stage: name, key, hit, seconds."""
-    found = [
-        dict(stage)
+def _node(stage: str) -> str:
+    return stage.partition("@")[0]
+
+
+def _hits(rows: pd.DataFrame) -> Counter[str]:
+    """How often a trial found an artifact that it needed, by node."""
+    return Counter(
+        _node(stage["name"])
         for stages_of_trial in rows.drop_duplicates("trial")["stages"]
         if stages_of_trial is not None
         for stage in stages_of_trial
-    ]
-    frame = pd.DataFrame(found, columns=["name", "key", "hit", "seconds"])
-    return frame.assign(seconds=frame["seconds"].astype(float).fillna(0.0))
+        if stage["hit"]
+    )
 
 
-def _uses(rows: pd.DataFrame) -> tuple[float, float]:
-    """Seconds of all stages that the trials needed, and of the distinct ones among them."""
-    uses = _stage_uses(rows)
-    return float(uses["seconds"].sum()), float(uses.drop_duplicates("key")["seconds"].sum())
-
-
-def pictures(material: Material) -> list[dict[str, Any]]:
-    """Per stage its panels, each a row of pictures, as long as they fit into ``PICTURE_BYTES``."""
-    room, panels = PICTURE_BYTES, {}
+def pictures(material: Material, *, max_bytes: int) -> dict[str, Any]:
+    """Per stage its panels, each a row of pictures, as long as all of them fit into ``max_bytes`` of the file."""
+    room = max_bytes
+    panels: dict[tuple[str, str], list[Picture]] = {}
     for one in material.pictures:
         panels.setdefault((one.stage, one.title), []).append(one)
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -221,8 +211,7 @@ def pictures(material: Material) -> list[dict[str, Any]]:
         caption = next((one.caption for one in own if one.caption), "")
         panel = {"title": title, "caption": caption, "tiles": [_tile(one) for one in own]}
         groups.setdefault(stage, []).append(panel)
-    found = [{"stage": stage, "panels": own} for stage, own in groups.items()]
-    return [*found, {"stage": "", "panels": [], "left_out": left_out}] if left_out else found
+    return {"of": material.pictures_of, "groups": groups, "left_out": left_out} if groups else {}
 
 
 def _tile(picture: Picture) -> dict[str, str]:
@@ -294,4 +283,6 @@ def duration(seconds: float) -> str:
 
 def palette(colors: Sequence[Sequence[int]]) -> list[tuple[str, str]]:
     """(class, CSS color) for the legend of label pictures."""
-    return [(name.replace("_", " "), "rgb({},{},{})".format(*one)) for name, one in zip(CLASS_NAMES, colors, strict=True)]
+    return [
+        (name.replace("_", " "), "rgb({},{},{})".format(*one)) for name, one in zip(CLASS_NAMES, colors, strict=True)
+    ]

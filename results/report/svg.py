@@ -163,8 +163,8 @@ def bars(items: Sequence[tuple[str, float, float]]) -> Markup:
     return _svg(Markup().join(drawn), label="importance of each field", height=max(row, row * len(items)))
 
 
-def parallel(axes: Sequence[str], lines: Sequence[tuple[Sequence[float | str], float, str]]) -> Markup:
-    """Parallel coordinates: each line has a value per axis, a share in [0, 1] that colors it, and a title."""
+def parallel(axes: Sequence[str], lines: Sequence[tuple[Sequence[float | str], str, str]]) -> Markup:
+    """Parallel coordinates: each line has a value per axis, a style and a title; what comes last lies on top."""
     positions = [Scale(0, len(axes) - 1, LEFT + 10, 2 * WIDTH - 60)(index) for index in range(len(axes))]
     top, bottom = 34, HEIGHT - 24
     drawn: list[Markup] = []
@@ -177,7 +177,10 @@ def parallel(axes: Sequence[str], lines: Sequence[tuple[Sequence[float | str], f
         columns.append([vertical(value) for value in numbers])
         marks = list(enumerate(texts)) if texts else [(tick, number(tick)) for tick in vertical.ticks()]
         drawn.append(
-            Markup('<line class="axis" x1="{x}" x2="{x}" y1="{t}" y2="{b}"/><text class="strong {c}" x="{x}" y="18">{n}</text>').format(
+            Markup(
+                '<line class="axis" x1="{x}" x2="{x}" y1="{t}" y2="{b}"/>'
+                '<text class="strong {c}" x="{x}" y="18">{n}</text>'
+            ).format(
                 x=positions[index], t=top, b=bottom, n=name,
                 c="start" if index == 0 else "end" if index == len(axes) - 1 else "middle",
             )
@@ -186,14 +189,13 @@ def parallel(axes: Sequence[str], lines: Sequence[tuple[Sequence[float | str], f
             Markup('<text class="tick" x="{}" y="{}">{}</text>').format(positions[index] + 6, vertical(at) + 4, text)
             for at, text in marks
         ]
-    for index, (_, share, title) in enumerate(lines):
-        path = " ".join(f"{x},{column[index]}" for x, column in zip(positions, columns, strict=True))
-        drawn.insert(
-            0,
-            Markup('<polyline class="line" style="stroke:{}" points="{}"><title>{}</title></polyline>').format(
-                color(share), path, title
-            ),
+    paths = [
+        Markup('<polyline class="line {}" points="{}"><title>{}</title></polyline>').format(
+            css, " ".join(f"{x},{column[index]}" for x, column in zip(positions, columns, strict=True)), title
         )
+        for index, (_, css, title) in enumerate(lines)
+    ]
+    drawn = paths + drawn
     return _svg(Markup().join(drawn), label="parallel coordinates", width=2 * WIDTH)
 
 
@@ -218,12 +220,9 @@ def color(share: float) -> str:
     return "rgb({},{},{})".format(*mixed)
 
 
-def _axes(
-    horizontal: Scale, vertical: Scale, x: str, y: str, *, categories: Sequence[str] = ()
-) -> Markup:
-    marks = [(index, name) for index, name in enumerate(categories)] or [
-        (tick, number(tick)) for tick in horizontal.ticks()
-    ]
+def _axes(horizontal: Scale, vertical: Scale, x: str, y: str, *, categories: Sequence[str] = ()) -> Markup:
+    marks: list[tuple[float, str]] = [(index, name) for index, name in enumerate(categories)]
+    marks = marks or [(tick, number(tick)) for tick in horizontal.ticks()]
     drawn = [
         Markup('<text class="tick middle" x="{}" y="{}">{}</text>').format(horizontal(at), HEIGHT - BOTTOM + 18, text)
         for at, text in marks
@@ -240,7 +239,8 @@ def _axes(
     middle = (TOP + HEIGHT - BOTTOM) / 2
     drawn.append(
         Markup(
-            '<text class="middle" x="{}" y="{}">{}</text><text class="middle" transform="translate(13 {}) rotate(-90)">{}</text>'
+            '<text class="middle" x="{}" y="{}">{}</text>'
+            '<text class="middle" transform="translate(13 {}) rotate(-90)">{}</text>'
         ).format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x, middle, y)
     )
     return Markup().join(drawn)
