@@ -120,7 +120,7 @@ def _distributions(storage: Path, sweep: str) -> dict[str, Any]:
         return {}
     from optuna.distributions import json_to_distribution
 
-    newest = asked[max(asked)]["distributions"]
+    newest = asked[max(asked)].get("distributions", {})  # The oldest ledgers have none.
     return {name: json_to_distribution(json.dumps(one)) for name, one in newest.items()}
 
 

@@ -21,6 +21,8 @@ def report(
 
     Example: `nightshift report --sweep demo-loss_alpha --output demo.html`
     """
+    import warnings
+
     from orchestrator.preflight import default_storage
     from orchestrator.reporting import gather
     from results import leaderboard
@@ -30,7 +32,11 @@ def report(
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; name a file in it, such as {output / 'report.html'}")
     source = "published" if published else storage or default_storage()
-    rows = leaderboard.load(source) if not sweep else _of_sweeps(source, sweep)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = leaderboard.load(source) if not sweep else _of_sweeps(source, sweep)
+    for warning in dict.fromkeys(str(one.message) for one in caught):
+        typer.echo(f"warning: {warning}", err=True)
     if rows.empty:
         raise UserError(f"{source} has no rows yet; a report needs one trial that has ended")
     newest = rows.groupby("sweep")["created_utc"].max().sort_values(ascending=False).index

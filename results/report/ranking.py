@@ -61,21 +61,18 @@ def rank(rows: pd.DataFrame, objective: str | None) -> Ranking:
     varied = _varied(rows)
     if best.empty:
         return Ranking(metric, sets, varied, ())
-    scores = leaderboard.by_config(best)
     # An objective belongs to the trial, and every row repeats it.
     ranked = best[best["evaluation_set"] == sets[0]] if metric == "miou" else best.drop_duplicates("trial")
     table = leaderboard.by_config(ranked.assign(evaluation_set=sets[0]), metric)
     table = table[table["mean"].notna()].sort_values("rank", kind="stable")
     several_arms = best["arm"].nunique() > 1
+    values_of, scores_of, seconds_of = _values(best, varied), _scores(leaderboard.by_config(best)), _seconds(best)
     configurations = []
-    by_hash = {str(name): own for name, own in best.groupby("config_hash", sort=False)}
-    scores_by_hash = {str(name): own for name, own in scores.groupby("config_hash", sort=False)}
-    for place, line in enumerate(table.to_dict("records")):
-        own = by_hash[line["config_hash"]]
-        values = {name: _plain(own[f"params.{name}"].iloc[0]) for name in varied if f"params.{name}" in own}
+    columns = ["config_hash", "arm", "place", "n", "mean", "low", "high"]
+    for place, line in enumerate(table[columns].to_dict("records")):
+        values = values_of[line["config_hash"]]
         parts = [line["arm"]] if several_arms else []
         parts += [", ".join(f"{short(name)} {text(value)}" for name, value in values.items())] if values else []
-        trials = own.drop_duplicates("trial")
         configurations.append(
             Configuration(
                 hash=line["config_hash"],
@@ -87,8 +84,8 @@ def rank(rows: pd.DataFrame, objective: str | None) -> Ranking:
                 low=present(line["low"]),
                 high=present(line["high"]),
                 varied=values,
-                scores=_scores(scores_by_hash[line["config_hash"]]),
-                seconds=present((trials["seconds"] + trials["seconds_saved"].fillna(0)).mean()),
+                scores=scores_of[line["config_hash"]],
+                seconds=present(seconds_of.get(line["config_hash"])),
             )
         )
     return Ranking(metric, sets, varied, configurations)
@@ -122,12 +119,32 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def _scores(table: pd.DataFrame) -> dict[str, tuple[float, float | None]]:
-    return {
-        line["evaluation_set"]: (line["mean"], present((line["high"] - line["low"]) / 2))
-        for line in table.to_dict("records")
-        if present(line["mean"]) is not None
-    }
+def _values(best: pd.DataFrame, varied: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Configuration → varied field → value."""
+    names = [name for name in varied if f"params.{name}" in best]
+    first = best.drop_duplicates("config_hash")
+    columns = [first[f"params.{name}"].tolist() for name in names]
+    lines = zip(*columns, strict=True) if columns else [()] * len(first)
+    found = zip(first["config_hash"], lines, strict=True)
+    return {config: {name: _plain(one) for name, one in zip(names, line, strict=True)} for config, line in found}
+
+
+def _scores(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float | None]]]:
+    """Configuration → evaluation set → mean and half the width of its interval."""
+    found: dict[str, dict[str, tuple[float, float | None]]] = {}
+    columns = ("config_hash", "evaluation_set", "mean", "low", "high")
+    for config, name, mean, low, high in zip(*(table[column] for column in columns), strict=True):
+        own = found.setdefault(config, {})
+        if present(mean) is not None:
+            own[name] = (float(mean), present((high - low) / 2))
+    return found
+
+
+def _seconds(best: pd.DataFrame) -> dict[Any, float]:
+    """Configuration → mean seconds of a trial that shares nothing."""
+    trials = best.drop_duplicates("trial")
+    total = trials["seconds"] + trials["seconds_saved"].fillna(0)
+    return total.groupby(trials["config_hash"]).mean().to_dict()
 
 
 def _sets(best: pd.DataFrame) -> list[str]:

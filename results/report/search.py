@@ -99,7 +99,7 @@ def _proxies(rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup, st
                     colors.get(line["config_hash"], "other"),
                     f"{line['trial']}, seed {line['seed']}: {percent(line[proxy])} → {percent(line['miou'])}",
                 )
-                for line in shown.to_dict("records")
+                for line in shown[["config_hash", "trial", "seed", "miou", proxy]].to_dict("records")
             ]
             correlation = present(table[proxy].corr(table["miou"], method="spearman"))
             name = proxy.replace("miou", "mIoU").replace("_", " ")

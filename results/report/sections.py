@@ -90,27 +90,26 @@ def _score(score: tuple[float, float | None] | None) -> str:
 def curves(points: pd.DataFrame, rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup]]:
     """(title, chart) of each stage and metric; the best configurations in color, on top."""
     order = {one.hash: (place, one) for place, one in enumerate(ranking.configurations)}
-    trials = {line["trial"]: line for line in rows.drop_duplicates("trial").to_dict("records")}
+    trials = rows.drop_duplicates("trial")[["trial", "config_hash", "seed", "status"]].to_dict("records")
+    trials = sorted(trials, key=lambda row: order.get(row["config_hash"], (len(order), None))[0])[:MAX_LINES]
+    points = points[points["trial"].isin([row["trial"] for row in trials]) & points["value"].notna()]
+    room = max(20, MAX_POINTS // max(1, len(trials)))
     found = []
-    for (stage, metric), table in points[points["value"].notna()].groupby(["stage", "metric"], sort=False):
-        lines: list[tuple[int, svg.Line]] = []
-        own_trials = [(trial, own) for trial, own in table.groupby("trial", sort=False) if trial in trials]
-        room = max(20, MAX_POINTS // max(1, min(MAX_LINES, len(own_trials))))
-        for trial, own in own_trials:
-            row = trials[trial]
-            place, one = order.get(row["config_hash"], (len(order), None))
-            own = own.sort_values("step")
+    for (stage, metric), table in points.groupby(["stage", "metric"], sort=False):
+        by_trial = dict(iter(table.sort_values("step").groupby("trial", sort=False)))
+        lines = []
+        for row in reversed(trials):  # The best is drawn last, on top.
+            own = by_trial.get(row["trial"])
+            if own is None:
+                continue
+            _, one = order.get(row["config_hash"], (0, None))
             own = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), room)).round().astype(int))]
-            name = one.label if one is not None else f"{trial} ({row['status']})"
+            title = one.label if one is not None else f"{row['trial']} ({row['status']})"
             pairs = list(zip(own["step"].astype(float), own["value"].astype(float), strict=True))
-            line = svg.Line(pairs, one.css if one is not None else "lost", f"{name}, seed {row['seed']}")
-            lines.append((place, line))
-        lines.sort(key=lambda pair: -pair[0])
-        if lines and max(len(line.points) for _, line in lines) > 1:
+            lines.append(svg.Line(pairs, one.css if one is not None else "lost", f"{title}, seed {row['seed']}"))
+        if lines and max(len(line.points) for line in lines) > 1:
             name = str(metric).replace("_", " ")
-            found.append(
-                (f"{stage}: {name}", svg.line_chart([line for _, line in lines[-MAX_LINES:]], x="step", y=name))
-            )
+            found.append((f"{stage}: {name}", svg.line_chart(lines, x="step", y=name)))
     return found
 
 
@@ -123,7 +122,7 @@ def classes(rows: pd.DataFrame, ranking: Ranking) -> list[dict[str, Any]]:
     found = []
     for name in ranking.sets:
         own = table[table["evaluation_set"] == name]
-        means = {(one, name): value for one, name, value in zip(own["config_hash"], own["class"], own["mean"], strict=True)}
+        means = own.set_index(["config_hash", "class"])["mean"].to_dict()
         frequency = own.groupby("class", sort=False)["frequency"].mean().sort_values(ascending=False, kind="stable")
         lines = [
             {
