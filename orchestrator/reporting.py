@@ -49,7 +49,7 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
         log_fields=frozenset(name for name, one in distributions.items() if getattr(one, "log", False)),
         importances=importances,
         importance_note=note,
-        pictures=list(_pictures(_artifacts(storage, shown["stages"].iloc[0]))) if len(shown) else (),
+        pictures=list(_pictures(_artifacts(storage, shown["stages"].iloc[0]), ranked.sets)) if len(shown) else (),
         pictures_of=_pictures_of(best, shown),
     )
 
@@ -144,9 +144,10 @@ def _links(artifacts: Mapping[str, Artifact]) -> Iterator[tuple[str, str]]:
                 yield names[key], name
 
 
-def _pictures(artifacts: Mapping[str, Artifact]) -> Iterator[Picture]:
-    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint."""
-    evaluations = sorted((name for name in artifacts if name.endswith("@best")), key=str)
+def _pictures(artifacts: Mapping[str, Artifact], sets: Sequence[str]) -> Iterator[Picture]:
+    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint, in the order of sets."""
+    place = {f"{name}@best": number for number, name in enumerate(sets)}
+    evaluations = sorted((name for name in artifacts if name.endswith("@best")), key=lambda name: place.get(name, 99))
     others = [name for name in artifacts if "@" not in name]
     for name in (*evaluations, *others):
         artifact = artifacts[name]

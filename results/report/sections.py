@@ -89,6 +89,8 @@ def _score(score: tuple[float, float | None] | None) -> str:
 
 def curves(points: pd.DataFrame, rows: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Markup]]:
     """(title, chart) of each stage and metric; the best configurations in color, on top."""
+    if points.empty:
+        return []
     order = {one.hash: (place, one) for place, one in enumerate(ranking.configurations)}
     trials = rows.drop_duplicates("trial")[["trial", "config_hash", "seed", "status"]].to_dict("records")
     trials = sorted(trials, key=lambda row: order.get(row["config_hash"], (len(order), None))[0])[:MAX_LINES]

@@ -3,7 +3,7 @@
 Shape legend: c classes, h height, w width; (H, W) is the network's input, (h, w) an image's own size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from trainers.data.datasets import decode
 from trainers.errors import UserError
-from trainers.networks.segmentation import Segmenter
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,8 @@ class Unreadable:
     reason: str
 
 
-@torch.inference_mode()
 def predict(
-    segmenter: Segmenter,
+    segmenter: Callable[[Tensor], Tensor],
     paths: Sequence[Path],
     *,
     height: int,
@@ -50,7 +48,8 @@ def predict(
     device: torch.device,
     workers: int = 4,
 ) -> Iterator[Prediction | Unreadable]:
-    """One result per path, in order; ``segmenter`` must be in evaluation mode and on ``device``.
+    """One result per path, in order; ``segmenter`` (raw images in, logits out) must be in evaluation mode and on
+    ``device``.
 
     Each image is resized to (height, width), antialiased bilinear as in training, predicted whole, and its logits are
     resized back bilinearly before the class is chosen. The next batch is read while this one is computed. On a GPU the
@@ -60,7 +59,11 @@ def predict(
     def read(batch: Sequence[Path]) -> list[tuple[UInt8[Tensor, "3 h w"], tuple[int, int]] | Unreadable]:
         return list(pool.map(lambda path: read_image(path, height=height, width=width), batch))
 
-    mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    @torch.inference_mode()  # Not around the generator: the mode would stay on between its steps.
+    def infer(images: Sequence[Tensor]) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            return segmenter(torch.stack(list(images)).to(device, non_blocking=True)).float()
+
     batches = [
         list(batch) for batch in (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
     ]
@@ -71,10 +74,7 @@ def predict(
             images = coming.result()
             coming = ahead.submit(read, batches[number + 1]) if number + 1 < len(batches) else None
             whole = [one[0] for one in images if not isinstance(one, Unreadable)]
-            logits = iter(())
-            if whole:
-                with mixed:
-                    logits = iter(segmenter(torch.stack(whole).to(device, non_blocking=True)).float())
+            logits = iter(infer(whole) if whole else ())
             for path, one in zip(batch, images, strict=True):
                 yield one if isinstance(one, Unreadable) else _restored(path, next(logits), one[1])
 
@@ -89,9 +89,11 @@ def read_image(path: Path, *, height: int, width: int) -> tuple[UInt8[Tensor, "3
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), (image.height, image.width)
 
 
+@torch.inference_mode()
 def _restored(path: Path, logits: Float[Tensor, "c h w"], size: tuple[int, int]) -> Prediction:
     """Class and probability at the image's own size."""
     if logits.shape[1:] != size:
         logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    confidence, train_ids = logits.softmax(dim=0).max(dim=0)
+    best, train_ids = logits.max(dim=0)  # Before the softmax, whose rounding makes ties: as the evaluation does.
+    confidence = (best - logits.logsumexp(dim=0)).exp()
     return Prediction(path, train_ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
