@@ -145,7 +145,7 @@ def _links(artifacts: Mapping[str, Artifact]) -> Iterator[tuple[str, str]]:
 
 
 def _pictures(artifacts: Mapping[str, Artifact], sets: Sequence[str]) -> Iterator[Picture]:
-    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint, in the order of sets."""
+    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint, as ``sets`` are."""
     place = {f"{name}@best": number for number, name in enumerate(sets)}
     evaluations = sorted((name for name in artifacts if name.endswith("@best")), key=lambda name: place.get(name, 99))
     others = [name for name in artifacts if "@" not in name]

@@ -23,13 +23,14 @@ class Node:
 def draw(nodes: Mapping[str, Node], links: Sequence[tuple[str, str]]) -> Markup:
     """Boxes in columns by the longest way that leads to them, links as curves."""
     columns = _columns(list(nodes), links)
+    rows = max(map(len, columns))
     places = {
-        name: (EDGE + column * (BOX_WIDTH + GAP_X), EDGE + row * (BOX_HEIGHT + GAP_Y))
+        name: (EDGE + column * (BOX_WIDTH + GAP_X), EDGE + (row + (rows - len(names)) / 2) * (BOX_HEIGHT + GAP_Y))
         for column, names in enumerate(columns)
         for row, name in enumerate(names)
     }
     width = EDGE * 2 + len(columns) * (BOX_WIDTH + GAP_X) - GAP_X
-    height = EDGE * 2 + max(map(len, columns)) * (BOX_HEIGHT + GAP_Y) - GAP_Y
+    height = EDGE * 2 + rows * (BOX_HEIGHT + GAP_Y) - GAP_Y
     drawn = [_link(places[source], places[target]) for source, target in links]
     drawn += [_box(node, *places[name]) for name, node in nodes.items()]
     return Markup(
