@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.graph import Experiment, flatten
+from orchestrator.weights import find_artifact
 from trainers.components.configs import is_weights_path
 from trainers.config import Config
 from trainers.data.datasets import DATASETS
@@ -88,12 +89,8 @@ def initial_weights(experiment: Experiment, text: str, storage: Path) -> dict[st
         stage, where = lasts.pop(), text
     if not where.startswith("artifact:"):
         return {f"{stage}.network.weights": str(Path(where).expanduser().resolve())}
-    key = where.removeprefix("artifact:")
-    found = sorted((storage / "artifacts").glob(f"*/{key}*/best.pt")) if key else []
-    if len(found) != 1:
-        many = "no artifact with weights has" if not found else f"{len(found)} artifacts have"
-        raise UserError(f"--init {text}: {many} a key that begins with {key!r} in {storage}")
-    return {f"{stage}.network.weights": str(found[0].resolve())}
+    folder = find_artifact(where, storage)
+    return {f"{stage}.network.weights": str((folder / "best.pt").resolve())}
 
 
 def assign(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, profile, run, show, storage, sweep
+from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(leaderboard.compare)
 app.command("profile")(profile.profile)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.add_typer(data.app, name="data")

@@ -164,6 +164,9 @@ def _library_network(config: NetworkConfig) -> nn.Module:
     if config.architecture == "PSPNet":  # Its encoder ends at stride 8; the library keeps the stages behind it.
         for stage in ("layer3", "layer4"):
             getattr(network.encoder, stage, nn.Identity()).requires_grad_(False)
+    if config.architecture == "DPT":  # It reads blocks of a transformer, whose last norm and classifier stay behind.
+        for part in ("norm", "head"):
+            getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)
     if config.family() == "caffe":
         from trainers.networks.encoders import stride_in_first_convolution
 

@@ -14,10 +14,11 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS
+from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS, IGNORE_LABEL
 from trainers.data.loader import evaluation_batches
 from trainers.evaluation import scores, tally_split
-from trainers.networks.segmentation import check_size
+from trainers.networks.segmentation import Segmenter, check_size
+from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
 from trainers.segmentation.trained import Trained, load_segmenter, read_description
 
@@ -44,7 +45,7 @@ def _check_size(config: Config, trained: Trained) -> None:
 def run(
     config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
 ) -> dict[str, Any]:
-    """Score the checkpoint.
+    """Score the checkpoint, and leave pictures of a few fixed images.
 
     Returns:
         ``infomax``, ``images``, sizes, the ``step`` of the checkpoint and, where the split has labels, ``confusion``
@@ -57,6 +58,8 @@ def run(
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
     tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
+    if context.rank == 0:
+        draw(segmenter, split, config.pictures, output=output, device=context.device)
     dataset = DATASETS[config.split.dataset]
     result: dict[str, Any] = {
         "step": step,
@@ -72,3 +75,23 @@ def run(
     values = vars(scores(confusion, CLASS_SETS[dataset.class_set])).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}
+
+
+@torch.inference_mode()
+def draw(segmenter: Segmenter, split: SplitImages, count: int, *, output: Path, device: torch.device) -> None:
+    """One panel for each of ``count`` fixed images: the same ones for every checkpoint, seed and number of workers."""
+    has_labels = split.split.split not in DATASETS[split.split.dataset].unlabeled
+    for index in evenly_spaced(count, len(split)):
+        image, label = split[index]
+        prediction = segmenter(image[None].to(device)).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        photo, truth = image.permute(1, 2, 0).contiguous().numpy(), label.numpy()
+        tiles = {"input": photo, "truth": truth, "prediction": prediction}
+        caption = ""
+        if has_labels:
+            tiles["error"] = error_picture(photo, truth, prediction)
+            scored = truth != IGNORE_LABEL
+            share = (prediction[scored] == truth[scored]).mean() if scored.any() else 0.0
+            caption = f"{100 * share:.1f} % of the labeled pixels are right"
+        else:
+            del tiles["truth"]
+        write_panel(output, f"{index:06d}", tiles, title=split.samples[index].image.stem, caption=caption)

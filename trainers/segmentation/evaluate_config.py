@@ -25,5 +25,8 @@ class Config(BaseConfig):
     """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
     batch_size: int = runtime_field(8, ge=1)
     """Images per forward pass."""
+    pictures: int = runtime_field(4, ge=0)
+    """Images to draw with truth, prediction and error. No score depends on it, so it is not in the key and raised no
+    version: evaluations that exist without pictures stay hits, and the report shows the pictures that there are."""
     loader_workers: int | None = runtime_field(None, ge=0)
     """Processes that decode; unset takes 4 on a GPU and none on a CPU."""
