@@ -15,8 +15,9 @@ from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.overrides import assign, field_names
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS, DataSplit, check_sample, open_split
+from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 from trainers.registry import method
 
@@ -149,16 +150,18 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     """
     samples = open_split(roots, split)
     root = roots[split.dataset]
-    files = sorted({path for sample in samples for path in (sample.image, sample.label) if path is not None})
+    files = content_files(root, split, samples)
     listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
         from orchestrator.cli.bar import bar
 
+        unread = [] if is_packed(root) else samples  # What is packed was read when it was packed.
+        label_map = {} if is_packed(root) else label_map_of(split.dataset, root)
         with ThreadPoolExecutor(num_cpus()) as pool:
-            checked = pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples)
-            for _ in bar(checked, len(samples), f"first sight of {split}"):
+            checked = pool.map(partial(check_sample, label_map=label_map), unread)
+            for _ in bar(checked, len(unread), f"first sight of {split}"):
                 pass
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])

@@ -14,7 +14,7 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS
+from trainers.data.label_spaces import CLASS_NAMES, class_ids
 from trainers.data.loader import evaluation_batches
 from trainers.evaluation import scores, tally_split
 from trainers.networks.segmentation import check_size
@@ -57,18 +57,17 @@ def run(
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
     tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
-    dataset = DATASETS[config.split.dataset]
     result: dict[str, Any] = {
         "step": step,
         "images": int(tally.images),
         "infomax": tally.infomax(),
         "height": height,
         "width": width,
-        "class_set": dataset.class_set,
+        "class_set": split.class_set,
     }
-    if config.split.split in dataset.unlabeled:
+    if config.split.split in DATASETS[config.split.dataset].unlabeled:
         return result
     confusion = tally.confusion.cpu().numpy()
-    values = vars(scores(confusion, CLASS_SETS[dataset.class_set])).copy()
+    values = vars(scores(confusion, class_ids(split.class_set))).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}

@@ -21,7 +21,7 @@ from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_SETS
+from trainers.data.label_spaces import class_ids
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -96,8 +96,8 @@ class SupervisedLearner:
         )
         with self._autocast():
             tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
-        class_set = CLASS_SETS[DATASETS[self._select.split.dataset].class_set]
-        return {"selection": scores(tally.confusion.cpu().numpy(), class_set).miou or 0.0}
+        classes = class_ids(self._select.class_set)
+        return {"selection": scores(tally.confusion.cpu().numpy(), classes).miou or 0.0}
 
     def _take_running_statistics_of_rank_0(self) -> None:
         """Each rank has statistics of its own shard; training uses none of them, and checkpoints hold rank 0's."""
