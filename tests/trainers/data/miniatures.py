@@ -136,7 +136,9 @@ def toy_tree(root: Path) -> Path:
         cityscapes(root / domain, "pairs")
     rows = [f"{d}/leftImg8bit/pairs/{city}/{city}_{frame}_leftImg8bit.png" for city, frame in FRAMES
             for d in ("night", "day")]  # fmt: skip
-    (root / "pairs.csv").write_text("night,day\n" + "".join(f"{a},{b}\n" for a, b in zip(rows[::2], rows[1::2])))
+    (root / "pairs.csv").write_text(
+        "night,day\n" + "".join(f"{a},{b}\n" for a, b in zip(rows[::2], rows[1::2], strict=True))
+    )
     return root
 
 
