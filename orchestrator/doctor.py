@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator.artifacts import Store
 from orchestrator.files import read_json, require_writable
 from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
+from orchestrator.single_stage import pinned_keys
 from results.store import NewerSchemaError, read_curves, read_scores
 from trainers.errors import UserError
 
@@ -130,7 +131,7 @@ class Garbage:
 
 
 def garbage(storage: Path) -> list[Garbage]:
-    """Artifacts that no row of the leaderboard refers to and no stage in progress reads, dead partial stages, graves.
+    """Artifacts that no row of the leaderboard refers to and nobody pinned, dead partial stages, graves.
 
     A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
     """
@@ -146,6 +147,7 @@ def garbage(storage: Path) -> list[Garbage]:
         record = read_lease(lease)
         if record is not None and not is_dead_here(record):
             raise UserError(f"process {record['pid']} on {record['host']} is making {lease.parent.name}; wait for it")
+    kept |= pinned_keys(storage)
     found = []
     for method in sorted((storage / "artifacts").glob("*")):
         for artifact in store.manifests(method.name):

@@ -9,6 +9,7 @@ Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel), with auxili
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,17 +162,18 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         check_single_image(config.network, height=height, width=width)
     if config.batch_norm == "sync" and context.device.type != "cuda":
         raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
-    size = {"height": config.height, "width": config.width, "cache_bytes": config.cache_bytes}
+    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
     samples = AugmentedSamples(
-        [SplitImages(inputs, split, **size) for split in config.train],
+        [images(split) for split in config.train],
         config.augmentation,
         batch_size=config.batch_size,
         seed=seed,
+        rare_classes=config.rare_classes,
     )
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = SupervisedLearner(
         config,
-        select=SplitImages(inputs, config.select, **size),
+        select=images(config.select),
         context=context,
         pretrained=context.resume() is None,
     )
