@@ -111,9 +111,9 @@ class Experiment:
 
 
 def evaluation_stages(
-    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None
+    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None, **fields: Any
 ) -> dict[str, Stage]:
-    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints."""
+    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints; ``fields`` go to all."""
     config = method("evaluation").config
     stages = {}
     for name, split in splits.items():
@@ -121,7 +121,10 @@ def evaluation_stages(
             stage = f"{name}@{checkpoint}"
             inputs = {"segmenter": train, **(data or {})}
             stages[stage] = Stage(
-                stage, "evaluation", config.model_validate({"split": split, "checkpoint": checkpoint}), inputs
+                stage,
+                "evaluation",
+                config.model_validate({"split": split, "checkpoint": checkpoint, **fields}),
+                inputs,
             )
     return stages
 

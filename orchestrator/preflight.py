@@ -129,6 +129,11 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
         )
     names = {name for arm in arms for name in experiment.upstream(arm.stages())}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
+    if experiment.preset == "real" and (absent := sorted({split.dataset for split in splits.values()} - set(roots))):
+        raise UserError(
+            f"no folder is known for the data set {absent[0]}: give --set data.{absent[0]}.root=DIR or --data-root "
+            f"with a folder {absent[0]}/ in it; or --preset toy_city, which renders its own data"
+        )
     fingerprints = {text: split_fingerprint(storage, roots, split) for text, split in splits.items()}
     return Place(
         storage=storage,

@@ -260,6 +260,9 @@ def test_an_evaluation_does_not_depend_on_its_batches(sources: dict[str, Path], 
         found = run("evaluation", sources, tmp_path, **changes).result
         assert found["infomax"] == pytest.approx(expected["infomax"], abs=1e-6)
         assert {**found, "infomax": None} == {**expected, "infomax": None}
+    means = [run("evaluation", sources, tmp_path, batch_mean_size=size).result["miou_batchmean"] for size in (3, 1)]
+    assert means[0] == pytest.approx(expected["miou_zeros"])
+    assert means[1] != means[0]
     assert expected["images"] == 3
     assert sum(expected["confusion"]) <= 3 * 32 * 64
 

@@ -138,6 +138,13 @@ def test_missing_data_names_the_option(refused, tmp_path, verb):
     refused(verb, "camvid", "--set", f"data.camvid.root={tmp_path / 'empty'}", what=("day_train.txt", "is missing"))
 
 
+def test_the_real_preset_without_its_data_names_the_toy(refused):
+    refused(
+        "run", "gta5_to_cityscapes", "--preset", "real",
+        what=("no folder is known for the data set cityscapes", "--data-root", "--preset toy_city"),
+    )  # fmt: skip
+
+
 NAMES = [
     (("run", "dmeo"), ("unknown experiment 'dmeo'", "did you mean 'demo'")),
     (("show", "nothing"), ("unknown experiment 'nothing'", "camvid, demo")),
