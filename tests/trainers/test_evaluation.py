@@ -167,7 +167,7 @@ def test_the_batchwise_mean_is_that_of_the_slow_loop(batch_size: int):
         pairs = [(t, p) for t, p in zip(truth[part].flatten().tolist(), predicted[part].flatten().tolist(), strict=True)
                  if t != 255]  # fmt: skip
         sets = reference.class_sets([t for t, _ in pairs], [p for _, p in pairs], 19)
-        total += sum(one.iou() or 0.0 for one in sets)
+        total += sum(one.iou or 0.0 for one in sets)
         batches += 1
     confusions = torch.stack([confusion_matrix(truth[[i]], predicted[[i]]) for i in range(5)]).numpy()
     assert miou_batchmean(confusions, batch_size) == pytest.approx(total / (19 * batches))
