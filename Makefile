@@ -41,6 +41,7 @@ format: install ## rewrite the files as ruff likes them
 
 bench: install ## ratios to a baseline in the same run
 	$(BIN)/python -m tests.benchmarks.training_loop
+	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.overhead
 	$(BIN)/python -m tests.benchmarks.leaderboard
 

@@ -16,6 +16,7 @@ from orchestrator.artifacts import Store
 from orchestrator.files import NewerSchema, read_json, require_writable
 from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
 from orchestrator.ledger import Ledger
+from orchestrator.single_stage import pinned_keys
 from results.store import NewerSchemaError, read_curves, read_scores
 from trainers.errors import UserError
 
@@ -139,7 +140,8 @@ class Garbage:
 
 
 def garbage(storage: Path) -> list[Garbage]:
-    """Artifacts that no row of the leaderboard refers to, stages that nobody continues, graves.
+    """Artifacts that no row of the leaderboard refers to and nobody pinned, stages that nobody continues, graves.
+
 
     What a trial needs that has not ended, or that ``--retry`` may run again, is kept with its checkpoints.
     A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
@@ -156,6 +158,7 @@ def garbage(storage: Path) -> list[Garbage]:
         record = read_lease(lease)
         if record is not None and not is_dead_here(record):
             raise UserError(f"process {record['pid']} on {record['host']} is making {lease.parent.name}; wait for it")
+    kept |= pinned_keys(storage)
     for ledger in sorted((storage / "sweeps").glob("*/")):
         kept.update(Ledger(storage, ledger.name).open_keys())
     found = []

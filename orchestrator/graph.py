@@ -133,9 +133,9 @@ class Experiment:
 
 
 def evaluation_stages(
-    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None
+    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None, **fields: Any
 ) -> dict[str, Stage]:
-    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints."""
+    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints; ``fields`` go to all."""
     config = method("evaluation").config
     stages = {}
     for name, split in splits.items():
@@ -143,7 +143,10 @@ def evaluation_stages(
             stage = f"{name}@{checkpoint}"
             inputs = {"segmenter": train, **(data or {})}
             stages[stage] = Stage(
-                stage, "evaluation", config.model_validate({"split": split, "checkpoint": checkpoint}), inputs
+                stage,
+                "evaluation",
+                config.model_validate({"split": split, "checkpoint": checkpoint, **fields}),
+                inputs,
             )
     return stages
 
@@ -208,22 +211,41 @@ def plan(
     planned: dict[str, Planned] = {}
     for name in experiment.upstream(arm.stages()):
         stage = experiment.stages[name]
-        kind = method(stage.method)
-        config = stage.config.resolved(device_type=device_type)
-        seed = seeds.of(stage, kind, last=arm.train)
-        content: dict[str, Any] = {
-            "method": kind.name,
-            "version": kind.version,
-            "config": keyed(config),
-            "inputs": {role: planned[source].key for role, source in sorted(stage.inputs.items())},
-            "data": {str(split): fingerprints(split) for split in external_splits(stage)},
-        }
-        if seed is not None:
-            content["seed"] = seed
-        if workers > 1 and depends_on_ranks(config):
-            content[RANKS] = workers
-        planned[name] = Planned(stage, kind, config, seed, content, digest(content))
+        planned[name] = plan_stage(
+            stage,
+            {role: planned[source].key for role, source in sorted(stage.inputs.items())},
+            seed=seeds.of(stage, method(stage.method), last=arm.train),
+            fingerprints=fingerprints,
+            device_type=device_type,
+            workers=workers,
+        )
     return planned
+
+
+def plan_stage(
+    stage: Stage,
+    inputs: Mapping[str, str],
+    *,
+    seed: int | None,
+    fingerprints: Fingerprints,
+    device_type: str = "cpu",
+    workers: int = 0,
+) -> Planned:
+    """A stage with its key; ``inputs`` are the keys of its inputs by role."""
+    kind = method(stage.method)
+    config = stage.config.resolved(device_type=device_type)
+    content: dict[str, Any] = {
+        "method": kind.name,
+        "version": kind.version,
+        "config": keyed(config),
+        "inputs": dict(inputs),
+        "data": {str(split): fingerprints(split) for split in external_splits(stage)},
+    }
+    if seed is not None:
+        content["seed"] = seed
+    if workers > 1 and depends_on_ranks(config):
+        content[RANKS] = workers
+    return Planned(stage, kind, config, seed, content, digest(content))
 
 
 def depends_on_ranks(config: Config) -> bool:

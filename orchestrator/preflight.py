@@ -15,8 +15,9 @@ from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.overrides import assign, field_names
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS, DataSplit, check_sample, open_split
+from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 from trainers.registry import method
 
@@ -137,6 +138,11 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
         )
     names = {name for arm in arms for name in experiment.upstream(arm.stages())}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
+    if experiment.preset == "real" and (absent := sorted({split.dataset for split in splits.values()} - set(roots))):
+        raise UserError(
+            f"no folder is known for the data set {absent[0]}: give --set data.{absent[0]}.root=DIR or --data-root "
+            f"with a folder {absent[0]}/ in it; or --preset toy_city, which renders its own data"
+        )
     fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
     return Place(
         storage=storage,
@@ -158,14 +164,16 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     """
     samples = open_split(roots, split)
     root = roots[split.dataset]
-    files = sorted({path for sample in samples for path in (sample.image, sample.label) if path is not None})
+    files = content_files(root, split, samples)
     listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
+        unread = [] if is_packed(root) else samples  # What is packed was read when it was packed.
+        label_map = {} if is_packed(root) else label_map_of(split.dataset, root)
         with ThreadPoolExecutor(num_cpus()) as pool:
-            checked = pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples)
-            for _ in bar(checked, len(samples), f"first sight of {split}"):
+            checked = pool.map(partial(check_sample, label_map=label_map), unread)
+            for _ in bar(checked, len(unread), f"first sight of {split}"):
                 pass
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])

@@ -17,6 +17,8 @@ from trainers.errors import UserError, nearest
 
 METHODS = {
     "toy_city": "trainers.data.render_city",
+    "pack": "trainers.data.pack",
+    "fog": "trainers.data.fog",
     "supervised": "trainers.segmentation.supervised",
     "evaluation": "trainers.segmentation.evaluate",
 }

@@ -3,10 +3,8 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from results.store import write_scores
 from tests.orchestrator import fakes
@@ -14,6 +12,7 @@ from tests.orchestrator import fakes
 VERBS = [
     ("run",), ("sweep",), ("confirm",), ("list",), ("show",), ("leaderboard",), ("compare",),
     ("data", "make"), ("data", "check"), ("data", "index"),
+    ("data", "pack"), ("data", "fog"),
 ]  # fmt: skip
 
 
@@ -234,36 +233,6 @@ def test_the_published_leaderboard_opens(nightshift):
     done = nightshift("leaderboard", "--published", "--rows", "--json")
     assert done.code == 0
     assert isinstance(json.loads(done.out), list)
-
-
-def test_data_make_writes_a_tree_that_data_check_and_index_read(nightshift, tmp_path):
-    words = ("--height", 32, "--width", 64, "--train", 2, "--val", 1, "--test", 1)
-    made = nightshift("data", "make", "toy_city", "--output", tmp_path / "city", *words)
-    assert (made.code, made.err) == (0, "")
-    total = int(made.out.split()[0])
-    assert [path.name for path in tmp_path.iterdir()] == ["city"]
-    checked = nightshift("data", "check", "toy_city", "--root", tmp_path / "city")
-    assert (checked.code, checked.out) == (0, f"toy_city: {total} images, 0 problems\n")
-    splits = json.loads(nightshift("data", "index", "toy_city", "--root", tmp_path / "city", "--json").out)["splits"]
-    assert [(split["split"], split["images"]) for split in splits[:2]] == [("day_train", 2), ("day_val", 1)]
-    assert sum(split["images"] for split in splits) == total
-    assert sum(splits[0]["class_frequency"].values()) == pytest.approx(1)
-    assert len({split["fingerprint"] for split in splits}) == len(splits) >= 6
-    table = nightshift("data", "index", "toy_city", "--root", tmp_path / "city")
-    assert table.code == 0
-    assert "vegetation" in table.out
-
-
-def test_full_fingerprints_differ_from_those_of_the_edges(nightshift, camvid_root):
-    index = ("data", "index", "camvid", "--root", camvid_root, "--json")
-    edges, full = (json.loads(nightshift(*index, *more).out)["splits"] for more in ((), ("--full",)))
-    assert [split["fingerprint"] for split in edges] != [split["fingerprint"] for split in full]
-    frequencies = {split["split"]: split["class_frequency"] for split in edges}
-    assert frequencies["dusk_adapt"] is None
-    label = np.asarray(Image.open(camvid_root / "labels" / "day_val_0.png"))
-    other = np.asarray(Image.open(camvid_root / "labels" / "day_val_1.png"))
-    both = np.concatenate([label.ravel(), other.ravel()])
-    assert frequencies["day_val"]["sky"] == pytest.approx((both == 0).sum() / (both != 11).sum())
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("x")])

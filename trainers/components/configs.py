@@ -163,8 +163,60 @@ class OptimizerConfig(Config):
         return name
 
 
+class PhotometricConfig(Config):
+    """Color jitter, Gaussian blur and gamma, in this order and all or none: "Augmentation 2" of the GTA5 study.
+
+    Source: the GTA5 → Cityscapes document, section 3.4, which gives the three and the probability but no strengths:
+    those of jitter and blur are DACS's (vikolss/DACS, utils/transformsgpu.py), that of gamma is ours.
+    """
+
+    probability: float = Field(0.0, ge=0, le=1)
+    """Of changing an image; the document's is .5."""
+    brightness: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this."""
+    contrast: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this: distance of a pixel from the image's mean gray."""
+    saturation: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this: distance of a pixel from its gray."""
+    hue: float = Field(0.25, ge=0, le=0.5)
+    """Largest shift of the hue, in turns of the color wheel."""
+    blur_sigma_min: float = Field(0.15, gt=0, le=10)
+    """Smallest deviation of the blur in pixels."""
+    blur_sigma_max: float = Field(1.15, gt=0, le=10)
+    """Largest deviation of the blur in pixels."""
+    gamma_max: float = Field(1.5, ge=1, le=4)
+    """Exponent drawn log-uniformly from 1 / this to this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PhotometricConfig":
+        if self.blur_sigma_min > self.blur_sigma_max:
+            raise ValueError(
+                f"blur_sigma_min <= blur_sigma_max must hold, got {self.blur_sigma_min} and {self.blur_sigma_max}"
+            )
+        return self
+
+
+class RareClassConfig(Config):
+    """Rare-class sampling: draw a class, rare ones more often, then an image that shows it.
+
+    P(c) is proportional to exp((1 - f_c) / T) with f_c the share of c among the labeled pixels of the source.
+
+    Source: Hoyer et al., DAFormer; lhoyer/DAFormer, mmseg/datasets/uda_dataset.py.
+    Differs: pixels are shares of the image at the training's size, where the release counts them at full size.
+    """
+
+    temperature: float | None = Field(None, gt=0)
+    """T: .01 in DAFormer, larger is more even; unset shuffles all images alike."""
+    min_share: float = Field(0.0015, gt=0, lt=1)
+    """Share of an image's pixels from which on it shows a class: 3000 pixels of 1914×1052 in DAFormer."""
+    min_crop_ratio: float = Field(0.5, ge=0)
+    """A crop is drawn again until it holds more than this times those pixels of the class."""
+    crop_tries: int = Field(10, ge=1)
+    """Crops that are tried; the last one is taken whatever it holds."""
+
+
 class AugmentationConfig(Config):
-    """Joint geometric augmentation of image and label."""
+    """Joint geometric augmentation of image and label, and photometric augmentation of the image."""
 
     horizontal_flip: float = Field(0.5, ge=0, le=1)
     """Probability of mirroring."""
@@ -176,6 +228,7 @@ class AugmentationConfig(Config):
     """Pixels; unset keeps the input height."""
     crop_width: int | None = Field(None, ge=32)
     """Pixels; unset keeps the input width."""
+    photometric: PhotometricConfig = added_field(PhotometricConfig())
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentationConfig":

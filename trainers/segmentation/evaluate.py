@@ -14,9 +14,9 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS, IGNORE_LABEL
+from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
 from trainers.data.loader import evaluation_batches
-from trainers.evaluation import scores, tally_split
+from trainers.evaluation import miou_batchmean, scores, tally_split
 from trainers.networks.segmentation import Segmenter, check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
@@ -57,23 +57,25 @@ def run(
     segmenter.to(context.device).eval()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
-    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
+    each: list[torch.Tensor] | None = None if config.batch_mean_size is None else []
+    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce, each=each)
     if context.rank == 0:
         draw(segmenter, split, config.pictures, output=output, device=context.device)
-    dataset = DATASETS[config.split.dataset]
     result: dict[str, Any] = {
         "step": step,
         "images": int(tally.images),
         "infomax": tally.infomax(),
         "height": height,
         "width": width,
-        "class_set": dataset.class_set,
+        "class_set": split.class_set,
     }
-    if config.split.split in dataset.unlabeled:
+    if config.split.split in DATASETS[config.split.dataset].unlabeled:
         return result
     confusion = tally.confusion.cpu().numpy()
-    values = vars(scores(confusion, CLASS_SETS[dataset.class_set])).copy()
+    values = vars(scores(confusion, class_ids(split.class_set))).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
+    if each is not None:
+        result["miou_batchmean"] = _batch_mean(config, each, len(split), context)
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}
 
 
@@ -95,3 +97,12 @@ def draw(segmenter: Segmenter, split: SplitImages, count: int, *, output: Path, 
         else:
             del tiles["truth"]
         write_panel(output, f"{index:06d}", tiles, title=split.samples[index].image.stem, caption=caption)
+
+
+def _batch_mean(config: Config, each: list[torch.Tensor], images: int, context: TrainContext) -> float:
+    """``miou_batchmean`` over the batches that one process would see."""
+    assert config.batch_mean_size is not None
+    confusions = torch.zeros(images, NUM_CLASSES, NUM_CLASSES, dtype=torch.int64, device=context.device)
+    if each:
+        confusions[context.rank :: context.world_size] = torch.stack(each)
+    return miou_batchmean(context.all_reduce(confusions).cpu().numpy(), config.batch_mean_size)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trainers.config import Config as BaseConfig
-from trainers.config import SeedFrom, runtime_field
+from trainers.config import SeedFrom, added_field, runtime_field
 from trainers.data.datasets import DataSplit
 
 VERSION = 1
@@ -23,6 +23,8 @@ class Config(BaseConfig):
     """Input height in pixels; unset takes the training's."""
     width: int | None = Field(None, ge=32)
     """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
+    batch_mean_size: int | None = added_field(None, ge=1)
+    """Also score ``miou_batchmean`` over batches of so many images, to compare with tables made that way."""
     batch_size: int = runtime_field(8, ge=1)
     """Images per forward pass."""
     pictures: int = runtime_field(4, ge=0)

@@ -9,6 +9,7 @@ Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel), with auxili
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_SETS
+from trainers.data.label_spaces import class_ids
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -96,8 +97,8 @@ class SupervisedLearner:
         )
         with self._autocast():
             tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
-        class_set = CLASS_SETS[DATASETS[self._select.split.dataset].class_set]
-        return {"selection": scores(tally.confusion.cpu().numpy(), class_set).miou or 0.0}
+        classes = class_ids(self._select.class_set)
+        return {"selection": scores(tally.confusion.cpu().numpy(), classes).miou or 0.0}
 
     def _take_running_statistics_of_rank_0(self) -> None:
         """Each rank has statistics of its own shard; training uses none of them, and checkpoints hold rank 0's."""
@@ -161,17 +162,18 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         check_single_image(config.network, height=height, width=width)
     if config.batch_norm == "sync" and context.device.type != "cuda":
         raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
-    size = {"height": config.height, "width": config.width, "cache_bytes": config.cache_bytes}
+    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
     samples = AugmentedSamples(
-        [SplitImages(inputs, split, **size) for split in config.train],
+        [images(split) for split in config.train],
         config.augmentation,
         batch_size=config.batch_size,
         seed=seed,
+        rare_classes=config.rare_classes,
     )
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = SupervisedLearner(
         config,
-        select=SplitImages(inputs, config.select, **size),
+        select=images(config.select),
         context=context,
         pretrained=context.resume() is None,
     )

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
+from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RareClassConfig
 from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
-from trainers.config import SeedFrom, runtime_field
+from trainers.config import SeedFrom, added_field, runtime_field
 from trainers.data.datasets import DataSplit
 from trainers.loop_config import LoopConfig
 
@@ -32,6 +32,7 @@ class Config(BaseConfig):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    rare_classes: RareClassConfig = added_field(RareClassConfig())
     loop: LoopConfig = LoopConfig()
     batch_norm: Literal["local", "sync", "frozen"] = "local"
     """Statistics per worker, over all workers (needs GPUs), or fixed at their initial values."""
