@@ -77,11 +77,10 @@ def _predictions(path: Path, images: list[Path], height: int | None, width: int 
     from trainers.segmentation.predict import predict as predict_images
     from trainers.segmentation.trained import load_segmenter
 
-    for name, pixels in (("--height", height), ("--width", width)):
-        check_size(name, pixels or 32)
     device = torch.device("cuda" if num_gpus() and torch.cuda.is_available() else "cpu")
     segmenter, trained, step = load_segmenter(path.parent, path.stem)
     size = {"height": height or trained.height, "width": width or trained.width}
+    check_size(trained.network, **size)
     sys.stderr.write(
         f"{trained.network.architecture}-{trained.network.encoder} of step {step} at "
         f"{size['height']}×{size['width']} on {device.type}\n"

@@ -166,7 +166,7 @@ def _library_network(config: NetworkConfig) -> nn.Module:
             getattr(network.encoder, stage, nn.Identity()).requires_grad_(False)
     if config.architecture == "DPT":  # It reads blocks of a transformer, whose last norm and classifier stay behind.
         for part in ("norm", "head"):
-            getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)
+            getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)  # type: ignore[union-attr]
     if config.family() == "caffe":
         from trainers.networks.encoders import stride_in_first_convolution
 
