@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from orchestrator.experiments import EXPERIMENTS
 from results.store import write_scores
 from tests.orchestrator import fakes
 
@@ -99,7 +100,7 @@ def test_list_names_experiments_arms_and_searches(nightshift):
     for part in ("demo:", "camvid:", "arms: supervised", "searches: loss_alpha", "presets: toy_city"):
         assert part in done.out
     listed = {line["experiment"]: line for line in json.loads(nightshift("list", "--json").out)}
-    assert set(listed) == {"demo", "camvid", "toy_city"}
+    assert set(listed) == set(EXPERIMENTS) >= {"demo", "camvid", "toy_city", "gta5_to_cityscapes"}
     assert listed["demo"]["arms"] == ["supervised"]
 
 

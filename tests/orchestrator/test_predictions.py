@@ -163,7 +163,7 @@ def test_weights_that_are_not_there_or_not_described_are_refused(nightshift, pho
     lonely = tmp_path / "state.pt"
     lonely.write_bytes((segmenter / "best.pt").read_bytes())
     assert "no segmenter.json beside it" in refuse(nightshift, lonely, *words)
-    assert "--height 33 is not a multiple of 32" in refuse(nightshift, segmenter, "--height", 33, *words)
+    assert "height 33 is not a multiple of 32" in refuse(nightshift, segmenter, "--height", 33, *words)
 
 
 def test_hidden_files_are_no_images_and_no_others(tmp_path):

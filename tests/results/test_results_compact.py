@@ -87,10 +87,18 @@ def test_a_torn_snapshot_is_passed_over(storage, keep):
 
 def test_a_changed_byte_in_a_snapshot_is_noticed(storage):
     path = refresh(storage, 1)
-    content = path.read_bytes()
-    assert b"night_val" in content
-    path.write_bytes(content.replace(b"night_val", b"right_val"))
+    groups = pq.ParquetFile(path).metadata.row_group(0)
+    columns = [groups.column(index) for index in range(groups.num_columns)]
+    pages = next(column for column in columns if column.path_in_schema == "miou")
+    content = bytearray(path.read_bytes())
+    content[pages.data_page_offset + pages.total_compressed_size - 1 - _dictionary_bytes(pages)] ^= 0xFF
+    path.write_bytes(content)
     assert same(storage) == 11
+
+
+def _dictionary_bytes(column) -> int:
+    """Of the column's dictionary page, which lies before its data and counts in its size."""
+    return column.data_page_offset - column.dictionary_page_offset if column.has_dictionary_page else 0
 
 
 def test_a_snapshot_with_other_columns_is_passed_over(storage):

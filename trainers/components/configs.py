@@ -229,6 +229,7 @@ class AugmentationConfig(Config):
     crop_width: int | None = Field(None, ge=32)
     """Pixels; unset keeps the input width."""
     photometric: PhotometricConfig = added_field(PhotometricConfig())
+    """Color, blur and gamma of the image alone."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentationConfig":
