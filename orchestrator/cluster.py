@@ -2,6 +2,9 @@
 
 import os
 
+from orchestrator.resources import num_cpus as cores
+from trainers.errors import UserError
+
 RAY_ENVIRONMENT = {
     # Our own progress replaces Tune's tables; our own checkpoints replace its loggers and snapshots.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -14,6 +17,8 @@ RAY_ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # A busy machine takes longer than the default of 60 s, and the next attempt would begin from nothing.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
@@ -22,8 +27,22 @@ RAY_ENVIRONMENT = {
 }
 
 
+def is_on_cluster() -> bool:
+    """Whether this process belongs to a running cluster; otherwise Ray is started on this machine when it is needed."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def is_submitted() -> bool:
+    """Whether this process is the driver of a submitted Ray job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def connect(num_cpus: int | None = None) -> None:
-    """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected."""
+    """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected.
+
+    Raises:
+        UserError: the cluster cannot be reached, or asks for another token.
+    """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
@@ -31,9 +50,22 @@ def connect(num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
-    if os.environ.get("RAY_ADDRESS"):
+    if not is_on_cluster():
+        # By name: a cluster that somebody else started on this machine is not ours to fill.
+        ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+        return
+    try:
         ray.init(**options)
-    else:
-        from orchestrator.preflight import num_cpus as cores
+    except Exception as error:
+        raise UserError(refused(error, os.environ["RAY_ADDRESS"])) from error
 
-        ray.init(num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+
+def refused(error: BaseException, address: str) -> str:
+    """One line on why a cluster did not let us in."""
+    text = " ".join(str(error).split())
+    if "token" in text.lower() or "unauthenticated" in text.lower():
+        return (
+            f"the cluster at {address} wants its own token: copy the file that `ray get-auth-token` names there to "
+            "~/.ray/auth_token here (or point RAY_AUTH_TOKEN_PATH at it), and set RAY_AUTH_MODE=token"
+        )
+    return f"no Ray cluster answers at {address}: {text[:200]}"

@@ -4,6 +4,7 @@ Imports Ray. Tune's own state is disposable: both read everything from the ledge
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.execute import Event
+from orchestrator.losses import Losses
 from orchestrator.record import record
 from orchestrator.schedulers import Pruner
 from orchestrator.search import Search
 from orchestrator.signals import Stopping
 from orchestrator.trial import Outcome, Trial, keep_trace
 from trainers.errors import UserError
-
-MAX_RETRIES = 3
-"""How often in a row a trial whose process died starts again without having got further than the time before."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Watcher:
 
     event: Callable[[Trial, Event], None]
     ended: Callable[[Trial, Outcome], None]
+    note: Callable[[str], None] = lambda text: None
 
 
 class LedgerSearcher(Searcher):
@@ -39,10 +39,7 @@ class LedgerSearcher(Searcher):
         super().__init__()  # No metric: Tune judges nothing here.
         self._search, self._watcher, self._pruner = search, watcher, pruner
         self._live: dict[str, tuple[Trial, int]] = {}
-        self._losses: dict[str, int] = {}
-        self._reached: dict[str, float] = {}
-        self._reached_at_loss: dict[str, float] = {}
-        """Trial → last step that it reported, and the one at its last loss."""
+        self._losses: defaultdict[str, Losses] = defaultdict(Losses)
         self.stopping = Stopping()
         """Set by a signal: nothing new is handed out, and trials end without an outcome."""
         self.error: UserError | None = None
@@ -73,7 +70,7 @@ class LedgerSearcher(Searcher):
         if "event" in result:
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
             if event.stage == trial.arm.train and "step" in event.metrics:
-                self._reached[trial.id] = event.metrics["step"]
+                self._losses[trial.id].reached = event.metrics["step"]
             self._watcher.event(trial, event)
 
     def is_to_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -100,16 +97,12 @@ class LedgerSearcher(Searcher):
         elif not error and cut is not None:
             outcome = pruned(trial, *cut)
         else:
-            reached = self._reached.get(trial.id, 0.0)
-            got_further = reached > self._reached_at_loss.get(trial.id, -1.0)
-            self._reached_at_loss[trial.id] = reached
-            self._losses[trial.id] = 1 if got_further else self._losses[trial.id] + 1
-            if self._losses[trial.id] <= MAX_RETRIES:
+            if not self._losses[trial.id].one_too_many():
                 again = "its process died; it starts again from its last checkpoint"
                 self._watcher.event(trial, Event("lost", "", again))
                 self._search.retry(trial)
                 return
-            outcome = lost(self._losses[trial.id])
+            outcome = lost(self._losses[trial.id].in_a_row)
         # Ledger first, then the leaderboard, which can be rebuilt from it.
         outcome = keep_trace(self._search.ledger, trial, attempt, outcome)
         self._search.finish(trial, outcome, attempt)
