@@ -1,6 +1,6 @@
 """What lies between the owner of a worker group and its ranks: one job at a time, what becomes of it, its stop flag.
 
-Runs as an asynchronous actor beside the owner and knows nothing of Ray. A rank that tells progress waits until the owner
+An asynchronous actor beside the owner; this file knows nothing of Ray. A rank that tells progress waits until the owner
 has dealt with it, so no checkpoint ever lies beyond a verdict that is not recorded yet.
 """
 

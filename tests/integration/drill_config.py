@@ -1,5 +1,7 @@
 """Configuration of a stage in which a rank gets into trouble. Importing it registers the method, also in workers."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from trainers.config import Config as BaseConfig
@@ -20,4 +22,4 @@ class Config(BaseConfig):
     trouble: Literal["none", "raise", "hang", "die", "die always", "memory"] = "none"
     rank: int = 1
     at: int = 3
-    loop: dict[str, int] = {"steps": 4, "score_every_steps": 1}
+    loop: Mapping[str, int] = MappingProxyType({"steps": 4, "score_every_steps": 1})
