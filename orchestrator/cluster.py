@@ -64,8 +64,13 @@ def refused(error: BaseException, address: str) -> str:
     """One line on why a cluster did not let us in."""
     text = " ".join(str(error).split())
     if "token" in text.lower() or "unauthenticated" in text.lower():
-        return (
-            f"the cluster at {address} wants its own token: copy the file that `ray get-auth-token` names there to "
-            "~/.ray/auth_token here (or point RAY_AUTH_TOKEN_PATH at it), and set RAY_AUTH_MODE=token"
-        )
+        return token_hint(address)
     return f"no Ray cluster answers at {address}: {text[:200]}"
+
+
+def token_hint(address: str) -> str:
+    """What to do about a missing or wrong token."""
+    return (
+        f"the cluster at {address} wants its own token: put the one of its head (`ray get-auth-token` there) into "
+        "~/.ray/auth_token here, or point RAY_AUTH_TOKEN_PATH at it, and set RAY_AUTH_MODE=token"
+    )

@@ -42,6 +42,7 @@ class Slot:
         actor: Any = ray.remote(num_cpus=0)(Mailbox)
         self._mailbox = actor.options(scheduling_strategy=here).remote()
         self._error: BaseException | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._fit, name="worker group", daemon=True)
         self._thread.start()
 
@@ -83,6 +84,9 @@ class Slot:
         """Let the group go, and wait until it has gone."""
         import ray
 
+        if self._closed:
+            return
+        self._closed = True
         ray.get(self._mailbox.close.remote())
         self._thread.join()
         ray.kill(self._mailbox)

@@ -1,8 +1,8 @@
 """What every method that trains on several ranks needs, so that N ranks compute what one process would.
 
 The rules: a loss is a **share** — this rank's sum divided by a count over all ranks — and ``backward`` makes the
-gradients those of the sum of shares. Each optimizer's network is wrapped by ``parallel``. A teacher is not wrapped: it
-has no gradients, and follows the plain network. A step of several networks that belong to one optimizer (encode, decode,
+gradients those of the sum of shares. Each optimizer's network is wrapped by ``parallel``; a teacher is not: it
+has no gradients, and follows the plain network. A step of several networks of one optimizer (encode, decode,
 reconstruct) is one ``WholeStep``, so that it is one forward. Where a loss passes through a network that is not to learn
 now (a discriminator in the generator's step), call that one plain and ``without_gradients``.
 """

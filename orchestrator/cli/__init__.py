@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, run, show, storage, sweep
+from orchestrator.cli import data, leaderboard, run, show, storage, submit, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
+app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 
 INTERRUPTED = 130

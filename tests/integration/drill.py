@@ -20,11 +20,11 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
 
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
-    """Count to ``steps`` from the last checkpoint; every step that is done leaves a line in ``steps.txt``."""
+    """Count to ``loop.steps`` from the last checkpoint; every step that is done leaves a line in ``steps.txt``."""
     storage = output.parents[2]
     folder = context.resume()
     done = int((folder / "step.txt").read_text()) if folder is not None else 0
-    for step in range(done + 1, config.steps + 1):
+    for step in range(done + 1, config.loop.steps + 1):
         if context.rank == 0:
             with (storage / "steps.txt").open("a") as file:
                 file.write(f"{config.value} {step} {os.getpid()}\n")
@@ -32,7 +32,7 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
             get_into_trouble(config, storage)
         time.sleep(config.pause_seconds)
         context.all_reduce(torch.ones(1, device=context.device))
-        metrics = {"step": step, "steps": config.steps, "selection": config.value, "selection_step": step}
+        metrics = {"step": step, "steps": config.loop.steps, "selection": config.value, "selection_step": step}
         context.report(metrics, lambda folder, step=step: (folder / "step.txt").write_text(str(step)))  # type: ignore[misc]
     if context.rank == 0:
         (output / "value.txt").write_text(str(config.value))
@@ -57,10 +57,8 @@ def get_into_trouble(config: Config, storage: Path) -> None:
 
 def experiment(**values: Any) -> Experiment:
     """train → val@best, val@final."""
-    config = Config(**values)
-    config = config.model_copy(update={"loop": {"steps": config.steps, "score_every_steps": 1}})
     stages = {
-        "train": Stage("train", "drill", config),
+        "train": Stage("train", "drill", Config(**values)),
         "val@best": Stage("val@best", "noop", NoopConfig(value=1.0), {"segmenter": "train"}),
         "val@final": Stage("val@final", "noop", NoopConfig(value=2.0), {"segmenter": "train"}),
     }

@@ -1,7 +1,5 @@
 """Configuration of a stage in which a rank gets into trouble. Importing it registers the method, also in workers."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
 from trainers.config import Config as BaseConfig
@@ -13,13 +11,19 @@ SEED_FROM: SeedFrom = "trial"
 METHODS.setdefault("drill", "tests.integration.drill")
 
 
+class Loop(BaseConfig):
+    """As long as a scheduler wants it."""
+
+    steps: int = 4
+    score_every_steps: int = 1
+
+
 class Config(BaseConfig):
     """What goes wrong, where and how often."""
 
     value: float = 0.0
-    steps: int = 4
+    loop: Loop = Loop()
     pause_seconds: float = 0.0
     trouble: Literal["none", "raise", "hang", "die", "die always", "memory"] = "none"
     rank: int = 1
     at: int = 3
-    loop: Mapping[str, int] = MappingProxyType({"steps": 4, "score_every_steps": 1})
