@@ -76,8 +76,14 @@ class TellOwner(ray.train.UserCallback):
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Ranks have ended that should not have."""
-        errors = {rank: " ".join(str(error).split())[-300:] for rank, error in worker_exceptions.items()}
-        ray.get(self._mailbox.broke.remote(errors))
+        ray.get(self._mailbox.broke.remote({rank: cause(error) for rank, error in worker_exceptions.items()}))
+
+
+def cause(error: BaseException) -> str:
+    """One line on why a rank ended: what it raised last, or that its process died."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # Ray's own account of a death is a page of advice.
+    return "its process died" if "HealthCheck" in type(error).__name__ else lines[-1][:300]
 
 
 def serve(config: dict[str, Any]) -> None:

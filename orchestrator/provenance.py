@@ -28,8 +28,8 @@ def git_state() -> tuple[str | None, str | None]:
     (``None``, ``None``) for an installed copy.
     """
     if told := os.environ.get(GIT_VARIABLE):
-        commit, _, difference = told.partition("+")
-        return commit, difference or None
+        told_commit, _, difference = told.partition("+")
+        return told_commit, difference or None
     here = Path(__file__).parent
     commit = _git(here, "rev-parse", "HEAD")
     if commit is None:

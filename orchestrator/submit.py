@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -108,6 +109,7 @@ def client(address: str | None) -> tuple[Any, str]:
     """
     from ray.job_submission import JobSubmissionClient
 
+    logging.getLogger("ray").setLevel(logging.WARNING)  # Else every file that is packed is worth a line.
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
     if asks_for_token(where):
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # Else Ray's client does not send the token that it has.

@@ -9,7 +9,7 @@ now (a discriminator in the generator's step), call that one plain and ``without
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,15 @@ from trainers.networks.segmentation import freeze_batch_norm
 BatchNormPolicy = Literal["local", "sync", "frozen"]
 
 
-def prepare(network: nn.Module, policy: BatchNormPolicy, context: TrainContext) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def prepare(network: Network, policy: BatchNormPolicy, context: TrainContext) -> Network:
     """``network`` on its device with its normalization as ``policy`` says; before its optimizer is built."""
     if policy == "frozen":
         freeze_batch_norm(network)
     if policy == "sync" and context.world_size > 1:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # Of the same type, unless it is a norm itself.
     return network.to(context.device)
 
 

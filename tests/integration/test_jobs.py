@@ -1,4 +1,4 @@
-"""Submitted jobs on a local head with token authentication: ours and Ray's own command; a head that dies under a sweep."""
+"""Jobs on a local head with token authentication: submitted by us and by Ray itself; a head that dies under a sweep."""
 
 import shutil
 import subprocess
