@@ -45,6 +45,8 @@ def connect(num_cpus: int | None = None) -> None:
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if is_on_cluster():
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # Warnings of each attempt to reach it.
     import ray
 
     if ray.is_initialized():
@@ -65,7 +67,10 @@ def refused(error: BaseException, address: str) -> str:
     text = " ".join(str(error).split())
     if "token" in text.lower() or "unauthenticated" in text.lower():
         return token_hint(address)
-    return f"no Ray cluster answers at {address}: {text[:200]}"
+    return (
+        f"no Ray cluster answers at {address} ({text[:200]}); if it runs, its token is another one: put its head's "
+        "into ~/.ray/auth_token, or point RAY_AUTH_TOKEN_PATH at it, and set RAY_AUTH_MODE=token"
+    )
 
 
 def token_hint(address: str) -> str:

@@ -83,7 +83,7 @@ def cause(error: BaseException) -> str:
     """One line on why a rank ended: what it raised last, or that its process died."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     # Ray's own account of a death is a page of advice.
-    return "its process died" if "HealthCheck" in type(error).__name__ else lines[-1][:300]
+    return "its process died" if "HealthCheck" in type(error).__name__ else f"{type(error).__name__}: {lines[-1][:300]}"
 
 
 def serve(config: dict[str, Any]) -> None:

@@ -107,12 +107,12 @@ def client(address: str | None) -> tuple[Any, str]:
     Raises:
         UserError: nobody answers there, or the token is missing or wrong.
     """
+    where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
+    if asks_for_token(where):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # Read when Ray is imported; else it sends no token.
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.WARNING)  # Else every file that is packed is worth a line.
-    where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
-    if asks_for_token(where):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # Else Ray's client does not send the token that it has.
     try:
         made = JobSubmissionClient(where)
         made.list_jobs()

@@ -118,7 +118,7 @@ def test_an_address_where_nobody_listens_asks_for_no_token():
     [
         ("Token authentication is enabled but no authentication token was found", "RAY_AUTH_MODE=token"),
         ("Unauthenticated: InvalidAuthToken", "~/.ray/auth_token"),
-        ("Failed to connect to Ray", "no Ray cluster answers at x:1"),
+        ("Failed to connect to Ray", "no Ray cluster answers at x:1 (Failed to connect to Ray); if it runs, its token"),
     ],
 )
 def test_a_refusal_of_the_cluster_says_what_to_do(error, said):
