@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -31,13 +32,13 @@ class SlotBroken(RuntimeError):
 class Slot:
     """Owns a worker group; whatever this process leaves of it goes with this process."""
 
-    def __init__(self, place: Place) -> None:
-        """Starts the group; the first job waits for it."""
+    def __init__(self, place: Place, folder: Path | None = None) -> None:
+        """Starts the group; the first job waits for it. Ray Train keeps its own state, never to be read, in ``folder``."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.place = place
-        self._folder = place.storage / "groups" / f"group-{time.time_ns()}"
+        self._folder = (folder or place.storage / "groups") / f"group-{time.time_ns()}"
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(num_cpus=0)(Mailbox)
         self._mailbox = actor.options(scheduling_strategy=here).remote()
@@ -140,17 +141,16 @@ class Slot:
             trainer(self.place, self._mailbox, self._folder).fit()
         except Exception as error:
             self._error = error
-        # Ray Train keeps its own state there; ours is in the stages' folders.
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 _own: list[Slot] = []
 
 
-def own_slot(place: Place) -> Slot:
+def own_slot(place: Place, folder: Path) -> Slot:
     """The slot of this process, which serves one sweep; started with its first trial."""
     if not _own:
-        _own.append(Slot(place))
+        _own.append(Slot(place, folder))
     return _own[0]
 
 

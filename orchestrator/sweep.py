@@ -193,7 +193,10 @@ def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep, stop_flag: Path) -> 
         tune.report({"event": json.dumps(asdict(event))})
 
     try:
-        outcome = own_slot(sweep.place).run(trial, observe) if sweep.place.workers else run_in_process(trial, observe)
+        if sweep.place.workers:
+            outcome = own_slot(sweep.place, stop_flag.parent / "tune").run(trial, observe)
+        else:
+            outcome = run_in_process(trial, observe)
     except SystemExit as stop:
         if stop.code == SAVE_AND_EXIT:
             return  # Without an outcome: the next start goes on from the checkpoint.
