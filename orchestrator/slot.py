@@ -33,7 +33,7 @@ class Slot:
     """Owns a worker group; whatever this process leaves of it goes with this process."""
 
     def __init__(self, place: Place, folder: Path | None = None) -> None:
-        """Starts the group; the first job waits for it. Ray Train keeps its own state, never to be read, in ``folder``."""
+        """Starts the group; the first job waits for it. ``folder`` holds Ray Train's own state, never read."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
