@@ -101,6 +101,8 @@ def serve(config: dict[str, Any]) -> None:
             mailbox.tell.remote(number, Letter("ready"))
         try:
             outcome = _work(mailbox, number, job, rank, device)
+        except ray.exceptions.RayError:
+            return  # The mailbox is gone, so the owner is: no group is needed any more.
         except Exception as error:
             if _is_collateral(error):
                 raise Collateral(f"{type(error).__name__}: {error}") from error
@@ -116,7 +118,7 @@ def _next_job(mailbox: Any, after: int, device: torch.device) -> tuple[int, Job]
     import torch
     import torch.distributed as dist
 
-    while (given := ray.get(mailbox.get.remote(after))) is not None:
+    while (given := _given(mailbox, after)) is not None:
         numbers = torch.tensor([given[0], -given[0]], device=device)
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
         highest, lowest = int(numbers[0]), -int(numbers[1])
@@ -124,6 +126,15 @@ def _next_job(mailbox: Any, after: int, device: torch.device) -> tuple[int, Job]
             return given
         after = highest - 1
     return None
+
+
+def _given(mailbox: Any, after: int) -> tuple[int, Job] | None:
+    """A job; ``None`` where the owner has closed the mailbox, or has died and taken it along."""
+    try:
+        given: tuple[int, Job] | None = ray.get(mailbox.get.remote(after))
+    except ray.exceptions.RayError:
+        return None
+    return given
 
 
 def _work(mailbox: Any, number: int, job: Job, rank: int, device: torch.device) -> Any:
@@ -165,7 +176,7 @@ def _is_collateral(error: BaseException | None) -> bool:
 
     while error is not None:
         text = str(error).lower()
-        if isinstance(error, dist.DistError | LeaseLost | ray.exceptions.RayError):
+        if isinstance(error, dist.DistError | LeaseLost):
             return True
         if isinstance(error, RuntimeError) and ("gloo" in text or "nccl" in text):
             return True
