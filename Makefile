@@ -45,10 +45,13 @@ format: install ## rewrite the files as ruff likes them
 
 bench: install ## ratios to a baseline in the same run
 	$(BIN)/python -m tests.benchmarks.training_loop
+	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.overhead
+	$(BIN)/python -m tests.benchmarks.leaderboard
 
 tables: install ## render the tables of the READMEs from results/published
 	$(BIN)/python -m results.tables
+	$(BIN)/python -m tests.readme_answers
 
 clean: ## remove the environment and every cache (never ./runs)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist

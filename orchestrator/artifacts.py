@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestrator.files import read_json, write_durably
+from orchestrator.files import SCHEMA_VERSION, read_json, write_durably
 from orchestrator.graph import canonical
+from orchestrator.leases import remove_if_dead
 from trainers.data.fingerprint import hash_file
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,18 @@ class Store:
         return artifact
 
     def discard_partial(self, key: str) -> None:
-        """Remove what a finished stage needed on its way, but its lease."""
+        """Remove what a finished stage needed on its way, and what those who were killed left there, but the lease."""
         for path in self.partial(key).glob("*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.name != "lease":  # Who writes one at this moment tries again: see ``Lease``.
+                path.unlink(missing_ok=True)
+
+    def bury_partial(self, key: str) -> None:
+        """Remove what is left of a stage whose maker was killed between its publication and its tidying up."""
+        if self.partial(key).is_dir() and remove_if_dead(self.partial(key) / "lease"):
+            self.discard_partial(key)
+            self.forget_partial(key)
 
     def forget_partial(self, key: str) -> None:
         """Remove the folder of a stage in progress if nothing is left in it."""

@@ -1,6 +1,7 @@
 """The connection to Ray: a local cluster, or the one that this process was submitted to."""
 
 import os
+from pathlib import Path
 
 from orchestrator.resources import num_cpus as cores
 from trainers.errors import UserError
@@ -35,6 +36,19 @@ def is_on_cluster() -> bool:
 def is_submitted() -> bool:
     """Whether this process is the driver of a submitted Ray job."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def absolute(path: Path, option: str) -> Path:
+    """``path`` from the root on; in a submitted job a relative one would mean a folder that is thrown away.
+
+    Raises:
+        UserError: it is relative there.
+    """
+    if is_submitted() and not path.expanduser().is_absolute():
+        raise UserError(
+            f"{option} {path} is relative, and a submitted job's folder is thrown away; give an absolute path"
+        )
+    return path.expanduser().resolve()
 
 
 def connect(num_cpus: int | None = None) -> None:

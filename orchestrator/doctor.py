@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.artifacts import Store
-from orchestrator.files import read_json, require_writable
+from orchestrator.files import NewerSchema, read_json, require_writable
 from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
+from orchestrator.ledger import Ledger
+from orchestrator.single_stage import pinned_keys
 from results.store import NewerSchemaError, read_curves, read_scores
 from trainers.errors import UserError
 
@@ -51,6 +53,9 @@ def _artifacts(storage: Path) -> Iterator[Finding]:
     for path in sorted((storage / "artifacts").glob("*/*")):
         try:
             artifact = store.find(path.parent.name, path.name)
+        except NewerSchema as error:
+            yield Finding(path, str(error), "use a newer version of this program")
+            continue
         except UserError as error:
             yield Finding(path, str(error), "moved to quarantine; a run makes it again", _to_quarantine(storage, path))
             continue
@@ -82,6 +87,8 @@ def _ledgers(storage: Path) -> Iterator[Finding]:
                 continue
             try:
                 read_json(path, "the record")
+            except NewerSchema as error:
+                yield Finding(path, str(error), "use a newer version of this program")
             except UserError as error:
                 yield Finding(path, str(error), _loss(path), _to_quarantine(storage, path))
         for leftover in filter(_is_old, sweep.rglob(".*.aside")):
@@ -94,6 +101,9 @@ def _loss(path: Path) -> str:
         "asked": "moved to quarantine; the configuration is asked for again if it is suggested again",
         "attempts": "moved to quarantine; the trial runs again, its finished stages are hits",
         "outcomes": "moved to quarantine; the trial is collected again from its artifacts",
+        "scores": "moved to quarantine; only a row that is lost as well needs it",
+        "shared": "moved to quarantine; the stages before the search are looked up by their keys",
+        "software": "moved to quarantine; a change of versions since then is not told",
         "rungs": "moved to quarantine; the configuration is judged again",
     }
     return lost.get(path.parent.name, "moved to quarantine; start the sweep again with its command")
@@ -130,8 +140,10 @@ class Garbage:
 
 
 def garbage(storage: Path) -> list[Garbage]:
-    """Artifacts that no row of the leaderboard refers to and no stage in progress reads, dead partial stages, graves.
+    """Artifacts that no row of the leaderboard refers to and nobody pinned, stages that nobody continues, graves.
 
+
+    What a trial needs that has not ended, or that ``--retry`` may run again, is kept with its checkpoints.
     A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
     """
     store = Store(storage)
@@ -146,13 +158,18 @@ def garbage(storage: Path) -> list[Garbage]:
         record = read_lease(lease)
         if record is not None and not is_dead_here(record):
             raise UserError(f"process {record['pid']} on {record['host']} is making {lease.parent.name}; wait for it")
+    kept |= pinned_keys(storage)
+    for ledger in sorted((storage / "sweeps").glob("*/")):
+        kept.update(Ledger(storage, ledger.name).open_keys())
     found = []
     for method in sorted((storage / "artifacts").glob("*")):
         for artifact in store.manifests(method.name):
             if artifact.manifest["key"] not in kept:
                 found.append(Garbage(artifact.folder, _size(artifact.folder), "no row refers to it"))
     for unfinished in sorted((storage / "partial").glob("*")):
-        why = "a stage that nobody works on (its checkpoint is lost)"
+        if unfinished.name in kept:
+            continue
+        why = "a stage that no sweep continues (its checkpoint is lost)"
         found.append(Garbage(unfinished, _size(unfinished), why))
     for grave in sorted((storage / "quarantine").glob("*")):
         found.append(Garbage(grave, _size(grave), "was found damaged"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.artifacts import Artifact, Store
+from orchestrator.files import NewerSchema
 from orchestrator.graph import Planned
 from orchestrator.leases import Lease, LeaseLost, acquire
 from trainers.errors import UserError
@@ -118,6 +119,8 @@ class Walk:
         try:
             artifact = self.store.find(one.method.name, one.key)
             damage = self.store.damage(artifact) if artifact is not None else None
+        except NewerSchema:
+            raise
         except UserError as error:  # The manifest itself.
             artifact, damage = None, str(error)
         if damage is None:
@@ -133,6 +136,7 @@ class Walk:
         artifact = self.store.find(one.method.name, one.key)
         assert artifact is not None, f"{one.name} {one.key} vanished from the storage"
         if context.rank == 0:
+            self.store.bury_partial(one.key)
             self.observe(Event("hit", one.name, f"saved {artifact.seconds:.1f} s"))
         return StageReport(one.name, one.key, hit=True, seconds=artifact.seconds)
 
@@ -167,6 +171,8 @@ class Walk:
             if lease is not None:
                 lease.release()
                 self.store.forget_partial(one.key)
+                if self.store.exists(one.method.name, one.key):
+                    self.store.bury_partial(one.key)
 
     def _keep_ranks_waiting(self, context: TrainContext) -> bool:
         """Rank 0 still waits for a lease; the others hear so, whatever their timeout."""
@@ -192,7 +198,10 @@ class Walk:
         )
         method, inputs = one.method.load(), self._inputs(one)
         method.check(one.config, inputs)
-        result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+        try:
+            result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+        finally:
+            stage_context.settle()
         context.barrier()
         # A training that continued from a checkpoint has cost more than this attempt.
         seconds = max(time.monotonic() - started, float(result.get("seconds", 0)))

@@ -1,12 +1,60 @@
 """Writing so that a reader, or a start after a kill, never sees half of anything."""
 
+import errno
 import json
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trainers.errors import UserError
+
+SCHEMA_VERSION = 1
+"""Of ledgers, requests and manifests; readers refuse larger ones."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+FULL_BYTES = 1_000_000
+"""With less free than this, an error that names no cause of its own is put down to the disk."""
+
+
+class NewerSchema(UserError):
+    """A record of a newer version of this program; never damaged, never to be moved away."""
+
+
+class DiskFull(UserError):
+    """No space is left; what was finished stays, and the same command continues once there is some."""
+
+
+def is_no_space(error: BaseException, storage: Path) -> bool:
+    """Whether an error comes from a full disk; many a library reports that without the system's number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in NO_SPACE
+    is_vague = isinstance(error, OSError | RuntimeError) and storage.is_dir()
+    return is_vague and shutil.disk_usage(storage).free < FULL_BYTES
+
+
+def disk_full(error: BaseException | str, storage: Path, again: str) -> DiskFull:
+    """One line: what is full, where, how much is free, and the command ``again`` that continues."""
+    free = shutil.disk_usage(storage).free / 1e6
+    return DiskFull(
+        f"the disk or quota of the storage {storage} is full, {free:.0f} MB are free ({error}); what has ended is "
+        f"kept: make space (`nightshift gc` lists what nobody needs), then `{again}` continues"
+    )
+
+
+@contextmanager
+def naming_full_disk(storage: Path, again: str) -> Iterator[None]:
+    """Raise ``DiskFull`` in place of whatever a full disk makes the block raise."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not is_no_space(error, storage):
+            raise
+        raise disk_full(error, storage, again) from error
 
 
 def publish_json(path: Path, content: Any) -> bool:
@@ -30,8 +78,11 @@ def replace_json(path: Path, content: Any) -> None:
     """Write ``path`` anew in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{uuid.uuid4().hex}.aside")
-    write_durably(aside, json.dumps(content, indent=1))
-    aside.replace(path)
+    try:
+        write_durably(aside, json.dumps(content, indent=1))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -46,12 +97,19 @@ def read_json(path: Path, what: str) -> Any:
     """Read a record of ours.
 
     Raises:
-        UserError: it is not whole; names ``what`` it is.
+        UserError: it is not whole; names ``what`` it is. ``NewerSchema``: a newer version wrote it.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{what} {path} is damaged ({error}); move it away to go on without it") from error
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{what} {path} has schema version {version}, and this version of nightshift knows {SCHEMA_VERSION}: "
+            "upgrade nightshift, or use another --storage"
+        )
+    return content
 
 
 def require_writable(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from trainers.config import Config, keyed, walk
 from trainers.data.datasets import DataSplit
+from trainers.errors import UserError
 from trainers.registry import Method, method
 
 SeedScope = Literal["declared", "last", "all"]
@@ -36,6 +37,8 @@ class Stage:
     config: Config
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Role (or the name of the data set that the input is) → name of the stage that makes it."""
+    follows: Mapping[str, str] = field(default_factory=dict)
+    """Field of the configuration → stage whose field of that name it always equals."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class Arm:
     """Base of the evaluation (need not be one of ``evaluations``) whose infomax is ``target_infomax``."""
     target: str
     """Base of the evaluation whose mIoU is ``target_miou``, an oracle."""
+    held_out: Mapping[str, Evaluation] = field(default_factory=dict)
+    """Name of an evaluation → the one on a held-out split that ``confirm`` checks it with; no sweep makes these."""
+
+    def confirming(self) -> "Arm":
+        """The same arm, scored on the held-out splits too."""
+        return replace(self, evaluations=(*self.evaluations, *self.held_out.values()))
 
     def stages(self) -> list[str]:
         """Every stage that must exist for the arm's rows."""
@@ -89,8 +98,21 @@ class Experiment:
     objective: Literal["source_miou", "target_infomax", "target_miou"]
 
     def with_configs(self, configs: Mapping[str, Config]) -> "Experiment":
-        """The same graph with other configurations for some stages."""
+        """The same graph with other configurations for some stages, and for those that follow them.
+
+        Raises:
+            UserError: a field that follows another stage's is given another value.
+        """
         stages = {name: replace(stage, config=configs.get(name, stage.config)) for name, stage in self.stages.items()}
+        for name, stage in self.stages.items():
+            led = {one: getattr(stages[leader].config, one) for one, leader in stage.follows.items()}
+            for one, value in led.items():
+                given = getattr(stages[name].config, one)
+                if given not in (value, getattr(stage.config, one)):
+                    leader = stage.follows[one]
+                    raise UserError(f"{name}.{one} is always {leader}.{one} ({value}), got {given}: set {leader}.{one}")
+            if led:
+                stages[name] = replace(stage, config=stages[name].config.model_copy(update=led))
         return replace(self, stages=stages)
 
     def upstream(self, ends: list[str]) -> list[str]:
@@ -111,9 +133,9 @@ class Experiment:
 
 
 def evaluation_stages(
-    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None
+    train: str, splits: Mapping[str, str], *, data: Mapping[str, str] | None = None, **fields: Any
 ) -> dict[str, Stage]:
-    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints."""
+    """Evaluation stages of a segmenter: ``{base: "dataset/split"}`` for both checkpoints; ``fields`` go to all."""
     config = method("evaluation").config
     stages = {}
     for name, split in splits.items():
@@ -121,7 +143,10 @@ def evaluation_stages(
             stage = f"{name}@{checkpoint}"
             inputs = {"segmenter": train, **(data or {})}
             stages[stage] = Stage(
-                stage, "evaluation", config.model_validate({"split": split, "checkpoint": checkpoint}), inputs
+                stage,
+                "evaluation",
+                config.model_validate({"split": split, "checkpoint": checkpoint, **fields}),
+                inputs,
             )
     return stages
 
@@ -186,22 +211,41 @@ def plan(
     planned: dict[str, Planned] = {}
     for name in experiment.upstream(arm.stages()):
         stage = experiment.stages[name]
-        kind = method(stage.method)
-        config = stage.config.resolved(device_type=device_type)
-        seed = seeds.of(stage, kind, last=arm.train)
-        content: dict[str, Any] = {
-            "method": kind.name,
-            "version": kind.version,
-            "config": keyed(config),
-            "inputs": {role: planned[source].key for role, source in sorted(stage.inputs.items())},
-            "data": {str(split): fingerprints(split) for split in external_splits(stage)},
-        }
-        if seed is not None:
-            content["seed"] = seed
-        if workers > 1 and depends_on_ranks(config):
-            content[RANKS] = workers
-        planned[name] = Planned(stage, kind, config, seed, content, digest(content))
+        planned[name] = plan_stage(
+            stage,
+            {role: planned[source].key for role, source in sorted(stage.inputs.items())},
+            seed=seeds.of(stage, method(stage.method), last=arm.train),
+            fingerprints=fingerprints,
+            device_type=device_type,
+            workers=workers,
+        )
     return planned
+
+
+def plan_stage(
+    stage: Stage,
+    inputs: Mapping[str, str],
+    *,
+    seed: int | None,
+    fingerprints: Fingerprints,
+    device_type: str = "cpu",
+    workers: int = 0,
+) -> Planned:
+    """A stage with its key; ``inputs`` are the keys of its inputs by role."""
+    kind = method(stage.method)
+    config = stage.config.resolved(device_type=device_type)
+    content: dict[str, Any] = {
+        "method": kind.name,
+        "version": kind.version,
+        "config": keyed(config),
+        "inputs": dict(inputs),
+        "data": {str(split): fingerprints(split) for split in external_splits(stage)},
+    }
+    if seed is not None:
+        content["seed"] = seed
+    if workers > 1 and depends_on_ranks(config):
+        content[RANKS] = workers
+    return Planned(stage, kind, config, seed, content, digest(content))
 
 
 def depends_on_ranks(config: Config) -> bool:

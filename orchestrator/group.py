@@ -107,7 +107,7 @@ def serve(config: dict[str, Any]) -> None:
             if _is_collateral(error):
                 raise Collateral(f"{type(error).__name__}: {error}") from error
             if not isinstance(error, NodeLeaves):
-                ray.get(mailbox.tell.remote(number, Letter("outcome", failure(error))))
+                ray.get(mailbox.tell.remote(number, Letter("outcome", failure(error, job.trial.place.storage))))
             raise
         if rank == 0:
             ray.get(mailbox.tell.remote(number, Letter("outcome", outcome)))

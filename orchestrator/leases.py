@@ -21,6 +21,8 @@ import psutil
 
 BEAT_SECONDS = 2.0
 TTL_SECONDS = 30.0
+FIRST_REMINDER_SECONDS = 60.0
+"""Who waits says so again after so long, and then whenever the wait has doubled."""
 BURIAL_SECONDS = 0.5
 """How long the removal of a dead lease may take whoever began it."""
 
@@ -81,7 +83,7 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # A full disk or a stalled share: the next beat may come through.
+            with contextlib.suppress(OSError):  # A full disk, a stalled share, a folder being tidied: the next may do.
                 if not self.is_held():
                     return
                 self._beats += 1
@@ -116,26 +118,28 @@ def acquire(
 ) -> Lease | None:
     """Wait for the lease, or until ``unless()`` says that the work is done; then ``None``.
 
-    ``waiting`` is told once for whom it waits.
+    ``waiting`` is told for whom it waits: at once, then at intervals that double.
     """
     lease = Lease(path)
     seen: dict[str, Any] | None = None
     since = time.monotonic()
-    told = False
+    began = time.monotonic()
+    tell_after = 0.0
     while True:
         if lease.try_acquire():
             return lease
         record = read_lease(path)
         if record != seen:
             seen, since = record, time.monotonic()
-        elif record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
+        if record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
             _bury(path, record)
             continue
         if unless():
             return None
-        if record is not None and not told:
-            waiting(f"process {record['pid']} on {record['host']}")
-            told = True
+        waited = time.monotonic() - began
+        if record is not None and waited >= tell_after:
+            waiting(f"process {record['pid']} on {record['host']}" + (f", {waited:.0f} s so far" if tell_after else ""))
+            tell_after = max(FIRST_REMINDER_SECONDS, 2 * tell_after)
         time.sleep(poll_seconds)
 
 
@@ -167,10 +171,11 @@ def is_dead_here(record: dict[str, Any]) -> bool:
     if record["host"] != socket.gethostname():
         return False
     try:
-        started = psutil.Process(record["pid"]).create_time()
+        process = psutil.Process(record["pid"])
+        started, is_zombie = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-    return "started" in record and abs(started - record["started"]) > 1
+    return is_zombie or ("started" in record and abs(started - record["started"]) > 1)
 
 
 def _bury(path: Path, record: dict[str, Any]) -> None:

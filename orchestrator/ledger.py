@@ -1,17 +1,19 @@
 """The ledger of a sweep: what was asked, attempted and finished, as immutable records on the storage.
 
 Layout below ``sweeps/<name>/``: ``spec.json``; ``asked/c0000.json`` one per configuration;
-``attempts/<trial>.000.json`` and ``outcomes/<trial>.000.json`` one per attempt; ``failures/<trial>.000.txt`` with the
-trace of a bug. Every record is written before it is acted on. Tune's and Optuna's own state is rebuilt from here on
-every start.
+``attempts/<trial>.000.json`` one per attempt, then ``outcomes/<trial>.000.json``, or ``losses/…`` where its process
+died; ``scores/…`` the evaluations' results of an outcome, which only a lost row needs; ``rungs/`` the verdicts of the
+scheduler; ``shared/`` and ``software/`` the keys of the stages before the search, and what ran it;
+``failures/<trial>.000.txt`` with the trace of a bug. Every record is written before it is acted on. Tune's and Optuna's
+own state is rebuilt from here on every start.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.files import publish_json, read_json
+from orchestrator.files import SCHEMA_VERSION, publish_json, read_json
 from trainers.errors import UserError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -36,10 +38,10 @@ class Ledger:
         Raises:
             UserError: a sweep of this name exists with another specification.
         """
-        if publish_json(self.root / "spec.json", dict(spec)):
+        if publish_json(self.root / "spec.json", {"schema_version": SCHEMA_VERSION, **spec}):
             return True
-        known = read_json(self.root / "spec.json", "the specification of the sweep")
-        changed = sorted(key for key in {*known, *spec} if known.get(key) != spec.get(key))
+        known = self._spec()
+        changed = sorted(key for key in {*known, *spec} - {"schema_version"} if known.get(key) != spec.get(key))
         if changed:
             key = changed[0]
             raise UserError(
@@ -48,11 +50,22 @@ class Ledger:
             )
         return False
 
+    def _spec(self) -> dict[str, Any]:
+        """What the sweep is; nothing where no record says so (``nightshift run`` writes none)."""
+        path = self.root / "spec.json"
+        spec: dict[str, Any] = read_json(path, "the specification of the sweep") if path.is_file() else {}
+        return spec
+
     def read(self, kind: str) -> dict[str, Any]:
-        """All records of a kind by name, in the order of their names."""
+        """All records of a kind by name, in the order of their names; c10000 follows c9999.
+
+        Raises:
+            UserError: one is damaged. ``NewerSchema``: a newer version wrote this ledger.
+        """
+        self._spec()
         return {
             path.name.removesuffix(".json"): read_json(path, f"the record {kind} of the sweep {self.name}")
-            for path in sorted((self.root / kind).glob("*.json"))
+            for path in sorted((self.root / kind).glob("*.json"), key=lambda path: (len(path.name), path.name))
         }
 
     def write(self, kind: str, name: str, record: Mapping[str, Any]) -> bool:
@@ -73,6 +86,35 @@ class Ledger:
             trial, _, attempt = name.rpartition(".")
             found[trial] = (int(attempt), record)
         return found
+
+    def finish(self, trial: str, attempt: int, outcome: Mapping[str, Any]) -> None:
+        """Write down how an attempt ended."""
+        name = attempt_name(trial, attempt)
+        if outcome["scores"]:
+            self.write("scores", name, outcome["scores"])
+        self.write("outcomes", name, {**outcome, "scores": {}})
+
+    def scores(self, trial: str, attempt: int) -> dict[str, Any]:
+        """The results of the evaluations of an attempt that ended."""
+        path = self.root / "scores" / f"{attempt_name(trial, attempt)}.json"
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing, which a row of the leaderboard has to be made of; remove its namesake in "
+                "outcomes/ and the trial is collected again from its artifacts"
+            )
+        scores: dict[str, Any] = read_json(path, f"the record scores of the sweep {self.name}")
+        return scores
+
+    def open_keys(self) -> Iterator[str]:
+        """Keys of the stages of every trial that has not ended well, and of the stages before the search."""
+        ended = self.outcomes()
+        done = {name: attempt for name, (attempt, one) in ended.items() if one["status"] in ("finished", "pruned")}
+        for record in self.read("shared").values():
+            yield from record["keys"]
+        for name, record in self.read("attempts").items():
+            trial, _, attempt = name.rpartition(".")
+            if int(attempt) > done.get(trial, -1):
+                yield from record.get("keys", [])
 
     def write_failure(self, trial: str, attempt: int, trace: str) -> Path:
         """Keep the trace of a bug; where."""

@@ -7,7 +7,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.cluster import absolute
 from orchestrator.graph import Experiment, flatten
+from orchestrator.weights import find_artifact
+from trainers.components.configs import is_weights_path
 from trainers.config import Config
 from trainers.data.datasets import DATASETS
 from trainers.errors import UserError, nearest
@@ -38,6 +41,17 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise UserError(f"--config {path} must hold a mapping such as train: {{loss: {{alpha: 0.3}}}}")
     return dict(flatten(content))
+
+
+def absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with every data root and weights file as an absolute path."""
+
+    def is_path(name: str, value: Any) -> bool:
+        last = name.rpartition(".")[2]
+        is_root = name.startswith("data.") and last == "root"
+        return isinstance(value, str) and (is_root or (last == "weights" and is_weights_path(value)))
+
+    return {name: str(absolute(Path(value), name)) if is_path(name, value) else value for name, value in values.items()}
 
 
 def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -73,12 +87,8 @@ def initial_weights(experiment: Experiment, text: str, storage: Path) -> dict[st
         stage, where = lasts.pop(), text
     if not where.startswith("artifact:"):
         return {f"{stage}.network.weights": str(Path(where).expanduser().resolve())}
-    key = where.removeprefix("artifact:")
-    found = sorted((storage / "artifacts").glob(f"*/{key}*/best.pt")) if key else []
-    if len(found) != 1:
-        many = "no artifact with weights has" if not found else f"{len(found)} artifacts have"
-        raise UserError(f"--init {text}: {many} a key that begins with {key!r} in {storage}")
-    return {f"{stage}.network.weights": str(found[0].resolve())}
+    folder = find_artifact(where, storage)
+    return {f"{stage}.network.weights": str((folder / "best.pt").resolve())}
 
 
 def assign(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
@@ -150,6 +160,7 @@ def one_line(error: ValidationError, prefix: str) -> str:
     for problem in error.errors(include_url=False):
         where = ".".join([prefix, *(str(part) for part in problem["loc"])])
         text = problem["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
-        problems.append(f"{where}: {text[:1].lower() + text[1:]}{'' if 'got ' in text else given}")
+        says_value = "got " in text and repr(problem["input"]) in text
+        given = "" if says_value or isinstance(problem["input"], Mapping) else f" (got {problem['input']!r})"
+        problems.append(f"{where}: {text[:1].lower() + text[1:]}{given}")
     return "; ".join(problems)

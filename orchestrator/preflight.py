@@ -4,22 +4,23 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.cluster import connect, is_on_cluster, is_submitted
+from orchestrator.cluster import absolute, connect, is_on_cluster
 from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.nodes import check_nodes
 from orchestrator.overrides import assign, field_names
 from orchestrator.resources import cluster_nodes, num_cpus, require_fit
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS, DataSplit, check_sample, open_split
+from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 from trainers.registry import method
 
@@ -40,6 +41,15 @@ class Request:
     cpus_per_worker: int | None = None
     """``None``: the cores are shared out evenly; on a cluster one each."""
     collective_seconds: float = 1800.0
+
+
+Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""Shows how far a loop of a known length with a description is, while it passes the items on."""
+
+
+def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    """The items alone."""
+    return items
 
 
 def default_storage() -> Path:
@@ -109,19 +119,6 @@ def machines(request: Request) -> tuple[Literal["cpu", "cuda"], int, float]:
     return "cuda" if gpus else "cpu", threads, gpus
 
 
-def absolute(path: Path, option: str) -> Path:
-    """``path`` from the root on; in a submitted job a relative one would mean a folder that is thrown away.
-
-    Raises:
-        UserError: it is relative there.
-    """
-    if is_submitted() and not path.expanduser().is_absolute():
-        raise UserError(
-            f"{option} {path} is relative, and a submitted job's folder is thrown away; give an absolute path"
-        )
-    return path.expanduser().resolve()
-
-
 def check_workers(request: Request) -> int:
     """CPU cores per worker.
 
@@ -152,8 +149,8 @@ def data_roots(request: Request) -> dict[str, Path]:
     return {name: root.resolve() for name, root in roots.items()}
 
 
-def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Place:
-    """Check storage, data and resources; nothing of the storage is changed but a probe that goes again.
+def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Bar = no_bar) -> Place:
+    """Check storage, data and resources; of what it writes only the fingerprints of the data sets stay.
 
     Raises:
         UserError: with what is missing.
@@ -176,7 +173,12 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
         )
     names = {name for arm in arms for name in experiment.upstream(arm.stages())}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
-    fingerprints = {text: split_fingerprint(storage, roots, split) for text, split in splits.items()}
+    if experiment.preset == "real" and (absent := sorted({split.dataset for split in splits.values()} - set(roots))):
+        raise UserError(
+            f"no folder is known for the data set {absent[0]}: give --set data.{absent[0]}.root=DIR or --data-root "
+            f"with a folder {absent[0]}/ in it; or --preset toy_city, which renders its own data"
+        )
+    fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
     if is_on_cluster():
         check_nodes(storage, roots, splits)
     return Place(
@@ -191,7 +193,7 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request) -> Plac
     )
 
 
-def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit) -> str:
+def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:
     """The fingerprint of a split, remembered on the storage; every file is read once before.
 
     The fingerprint itself knows no modification times; they only tell whether the remembered one still holds.
@@ -201,16 +203,16 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     """
     samples = open_split(roots, split)
     root = roots[split.dataset]
-    files = sorted({path for sample in samples for path in (sample.image, sample.label) if path is not None})
+    files = content_files(root, split, samples)
     listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
-        from orchestrator.cli.bar import bar
-
+        unread = [] if is_packed(root) else samples  # What is packed was read when it was packed.
+        label_map = {} if is_packed(root) else label_map_of(split.dataset, root)
         with ThreadPoolExecutor(num_cpus()) as pool:
-            checked = pool.map(partial(check_sample, label_map=DATASETS[split.dataset].label_map), samples)
-            for _ in bar(checked, len(samples), f"first sight of {split}"):
+            checked = pool.map(partial(check_sample, label_map=label_map), unread)
+            for _ in bar(checked, len(unread), f"first sight of {split}"):
                 pass
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])
@@ -219,7 +221,11 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
 def check_methods(trial: Trial) -> None:
     """Let every stage of a trial refuse what it can tell before it starts; imports torch."""
     for planned in trial.planned.values():
-        planned.method.load().check(planned.config, dict(trial.place.roots))
+        module = planned.method.load()
+        module.check(planned.config, dict(trial.place.roots))
+        if hasattr(module, "check_sources"):
+            sources = planned.stage.inputs.items()
+            module.check_sources(planned.config, {role: trial.planned[name].config for role, name in sources})
 
 
 def check_space(experiment: Experiment, space: Mapping[str, Any]) -> None:
@@ -274,8 +280,13 @@ def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
     for stage, space_name in experiment.searches[name].items():
         for_method, fields = space(space_name)
         kind = method(experiment.stages[stage].method)
-        known = set(field_names(kind.config))
-        if kind.name != for_method or not set(fields) <= known:
+        if kind.name != for_method:
             raise UserError(f"the space {space_name} is for {for_method}, and the stage {stage} is {kind.name}")
+        known = sorted(field_names(kind.config))
+        if unknown := sorted(set(fields) - set(known)):
+            raise UserError(
+                f"the space {space_name} varies {unknown[0]!r}, which {for_method} does not have: "
+                f"{nearest(unknown[0], known)}"
+            )
         distributions |= {f"{stage}.{field}": distribution for field, distribution in fields.items()}
     return distributions

@@ -10,6 +10,8 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from orchestrator.ledger import Ledger
+
 PACKAGES = (
     "nightshift", "torch", "torchvision", "ray", "optuna", "segmentation-models-pytorch", "numpy", "pandas", "pyarrow",
 )  # fmt: skip
@@ -68,6 +70,21 @@ def code_hash() -> str:
     for path in sorted(path for package in OUR_PACKAGES for path in (root / package).rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def software_changes(ledger: Ledger) -> str:
+    """What differs from what last ran a sweep, in one line, and write down what runs it now; nothing at the first."""
+    commit, changes = git_state()
+    now = versions() | ({"code": f"{commit[:10]}{f' with changes {changes}' if changes else ''}"} if commit else {})
+    known = ledger.read("software")
+    before = list(known.values())[-1] if known else now
+    if not known or before != now:
+        ledger.write("software", f"{len(known):04d}", now)
+    return ", ".join(
+        f"{name} {before.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    )
 
 
 def command() -> str:

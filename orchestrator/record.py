@@ -13,6 +13,9 @@ from orchestrator.trial import Outcome, Trial
 from results.schema import SCHEMA_VERSION
 from results.store import read_scores, write_curves, write_scores
 
+BATCH_MEAN = "miou_batchmean"
+"""A score that only one document's table is compared with: it has no column, it stands with the curves."""
+
 SCORES = ("miou", "miou_zeros", "pixel_accuracy", "class_accuracy", "fwiou")
 
 
@@ -111,14 +114,16 @@ def _seconds(stages: Iterable[dict[str, Any]], *, hit: bool) -> float:
 
 
 def curve_rows(trial: Trial, *, sweep: str, attempt: int) -> list[dict[str, Any]]:
-    """The whole curve of every training stage whose artifact exists, whoever trained it."""
+    """The curve of every training stage whose artifact exists, whoever trained it; and scores that have no column."""
     store = Store(trial.place.storage)
     rows = []
     for name, planned in trial.planned.items():
         path = store.folder(planned.method.name, planned.key) / "curves.json"
-        if not path.is_file():
-            continue
-        for step, metric, value in json.loads(path.read_text()):
+        curve = json.loads(path.read_text()) if path.is_file() else []
+        artifact = store.find(planned.method.name, planned.key)
+        if artifact is not None and artifact.result.get(BATCH_MEAN) is not None:
+            curve.append((artifact.result["step"], BATCH_MEAN, artifact.result[BATCH_MEAN]))
+        for step, metric, value in curve:
             rows.append(
                 {
                     "sweep": sweep,

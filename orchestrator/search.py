@@ -7,14 +7,14 @@ seeds or another space, goes on where it stood: what has ended is told to Optuna
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
 from orchestrator.samplers import SamplerName, grid, sampler, tellable
-from orchestrator.trial import Outcome, Place, Trial, with_seed
+from orchestrator.trial import Outcome, Place, Trial, attempt_record, with_seed
 from trainers.config import keyed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -48,6 +48,8 @@ class Sweep:
     """A sweep whose finished configurations the sampler hears first."""
     hours: float | None = None
     """After so long no further trial is handed out."""
+    points: Sequence[Mapping[str, Any]] | None = None
+    """Exactly these configurations instead of a search."""
 
 
 class Search:
@@ -60,6 +62,8 @@ class Search:
         self.sweep, self.ledger = sweep, ledger
         self._study = optuna.create_study(directions=["maximize", "minimize"] if sweep.cost else ["maximize"])
         self._grid = grid(sweep.space, sweep.trials) if sweep.sampler == "grid" else None
+        if sweep.points is not None:
+            self._grid = [dict(point) for point in sweep.points]
         self._base = base(sweep)
         self._numbers: dict[str, list[int]] = {}
         """Configuration hash → its numbers in the study; several when it was suggested more than once."""
@@ -79,6 +83,16 @@ class Search:
         if sweep.warm_start:
             self._warm_start(Ledger(sweep.place.storage, sweep.warm_start))
         self._restore()
+        if sweep.retry_trial and sweep.retry_trial not in {trial.id for trial in self._queue}:
+            raise UserError(
+                f"--trial {sweep.retry_trial}: the sweep {ledger.name} has no {' or '.join(sorted(sweep.retry))} trial "
+                f"of this name; `nightshift leaderboard --rows --sweep {ledger.name}` lists its trials"
+            )
+
+    @property
+    def again(self) -> str:
+        """The command that continues."""
+        return f"nightshift resume {self.ledger.name}"
 
     @property
     def total(self) -> int:
@@ -100,6 +114,20 @@ class Search:
         """Whether ``hours`` have passed."""
         return self._deadline is not None and time.monotonic() > self._deadline
 
+    def ranking(self) -> list[Mapping[str, Any]]:
+        """The finished configurations with the most seeds, the best mean objective first."""
+        objective = self.sweep.experiment.objective
+        found: list[tuple[int, float, Mapping[str, Any]]] = []
+        for trials in self._trials.values():
+            ended = [self._outcomes[trial.id] for trial in trials if trial.id in self._outcomes]
+            values = [one.objectives.get(objective) for one in ended if one.status == "finished"]
+            known = [value for value in values if value is not None]
+            if known:
+                found.append((len(known), sum(known) / len(known), trials[0].varied))
+        most = max((seeds for seeds, _, _ in found), default=0)
+        whole = [one for one in found if one[0] == most]
+        return [params for _, _, params in sorted(whole, key=lambda one: -one[1])]
+
     def next_trial(self) -> tuple[Trial, int] | None:
         """The next trial to run and the number of the attempt, or ``None`` when nothing is left to hand out."""
         if self.is_out_of_time:
@@ -110,7 +138,7 @@ class Search:
             self._ask()
         trial = self._queue.popleft()
         self._handed_out.add(trial.id)
-        return trial, self.ledger.begin(trial.id, {"varied": dict(trial.varied), "seed": trial.seeds.trial})
+        return trial, self.ledger.begin(trial.id, attempt_record(trial))
 
     def retry(self, trial: Trial) -> None:
         """Hand ``trial`` out again, before anything new."""
@@ -118,7 +146,7 @@ class Search:
 
     def finish(self, trial: Trial, outcome: Outcome, attempt: int) -> None:
         """Record an outcome; queue the seeds that waited for it; tell the sampler once the last seed has ended."""
-        self.ledger.write("outcomes", attempt_name(trial.id, attempt), asdict(outcome))
+        self.ledger.finish(trial.id, attempt, asdict(outcome))
         self._outcomes[trial.id] = outcome
         self._enqueue(trial.config_hash)
         self._tell(trial.config_hash)

@@ -72,7 +72,7 @@ class Slot:
                             ray.get(self._mailbox.abandon.remote())
                             return lost(losses.in_a_row, cause)
                         observe(Event("lost", GROUP, f"{cause}; its worker group is built anew"))
-                    self._hear(letter, losses, trial, observe)
+                    self._hear(letter, losses, observe)
                     ready = ready or letter.kind == "ready"
                 if not ready and time.monotonic() - since > PATIENCE_SECONDS:
                     observe(Event("waiting", GROUP, f"for {wanted(self.place.bundles)} to be free and started"))
@@ -105,14 +105,13 @@ class Slot:
         else:  # The group may be in the middle of a job; it ends with this process.
             ray.kill(self._mailbox)
 
-    def _hear(self, letter: Letter, losses: Losses, trial: Trial, observe: Observe) -> None:
+    def _hear(self, letter: Letter, losses: Losses, observe: Observe) -> None:
         if letter.kind == "leaving":
             losses.forgive()
             observe(Event("lost", GROUP, "a node of its worker group is being taken away; it has saved"))
         elif letter.kind == "event":
             event: Event = letter.content
-            if event.stage == trial.arm.train and "step" in event.metrics:
-                losses.reached = event.metrics["step"]
+            losses.heard(event)
             observe(event)
 
     def _letters(self) -> list[Letter]:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.experiments import build
-from orchestrator.files import read_json, replace_json
+from orchestrator.files import SCHEMA_VERSION, read_json, replace_json
 from orchestrator.graph import Seeds, SeedScope
 from orchestrator.leases import read_lease, take
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
+    Bar,
     Request,
     check_methods,
     check_space,
+    no_bar,
     place,
     search_space,
     the_arm,
@@ -32,6 +34,17 @@ from trainers.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from orchestrator.searcher import Watcher
+
+
+class Confirmation(BaseModel):
+    """Which configurations of which sweep run again, with seeds that it has not seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sweep: str
+    points: list[dict[str, Any]]
+    """``stage.field`` → value, the best configuration first."""
+    first_seed: int
 
 
 class SweepRequest(BaseModel):
@@ -61,7 +74,13 @@ class SweepRequest(BaseModel):
     gpus_per_worker: float | None = None
     cpus_per_worker: int = 1
     collective_seconds: float = 1800.0
+    confirms: Confirmation | None = None
     name: str
+
+    @property
+    def first_seed(self) -> int:
+        """The first trial's seed."""
+        return self.confirms.first_seed if self.confirms else self.seed
 
 
 @dataclass(frozen=True)
@@ -72,8 +91,8 @@ class Retry:
     trial: str | None = None
 
 
-def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) -> Sweep:
-    """Check everything that can be checked before a sweep starts.
+def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, bar: Bar = no_bar) -> Sweep:
+    """Check everything that can be checked before a sweep starts; ``bar`` shows the reading of new data sets.
 
     Raises:
         UserError: with the first thing that is wrong.
@@ -81,6 +100,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
     fields, roots = split_roots(request.values)
     experiment = assign(build(request.experiment, request.preset), fields)
     arm = the_arm(experiment, request.arm)
+    arm = arm.confirming() if request.confirms else arm
     space = search_space(experiment, request.space)
     check_space(experiment, space)
     here = place(
@@ -95,6 +115,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
             cpus_per_worker=request.cpus_per_worker,
             collective_seconds=request.collective_seconds,
         ),
+        bar,
     )
     if request.cost and request.scheduler != "none":
         raise UserError(f"--cost {request.cost} makes two objectives, which cannot be pruned; use --scheduler none")
@@ -110,7 +131,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
         space=space,
         trials=request.trials,
         num_seeds=request.seeds,
-        seeds=Seeds(request.seed, request.seed, request.seed_scope),
+        seeds=Seeds(request.seed, request.first_seed, request.seed_scope),
         sampler=request.sampler,
         place=here,
         cost=request.cost,
@@ -119,6 +140,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None) ->
         retry_trial=retry.trial,
         warm_start=request.warm_start,
         hours=request.hours,
+        points=request.confirms.points if request.confirms else None,
     )
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
     return sweep
@@ -155,7 +177,8 @@ def opened(request: SweepRequest, sweep: Sweep) -> Iterator[Ledger]:
         who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
         raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
     with lease:
-        replace_json(ledger.root / "request.json", request.model_dump(mode="json"))
+        asked = {"schema_version": SCHEMA_VERSION, **request.model_dump(mode="json")}
+        replace_json(ledger.root / "request.json", asked)
         yield ledger
 
 
@@ -170,7 +193,8 @@ def load_request(storage: Path, name: str) -> SweepRequest:
         known = [found.parent.name for found in (storage / "sweeps").glob("*/request.json")]
         raise UserError(f"no sweep {name!r} in {storage}: {nearest(name, known)}")
     try:
-        return SweepRequest.model_validate(read_json(path, "the request of the sweep"))
+        asked = read_json(path, "the request of the sweep")
+        return SweepRequest.model_validate({name: asked[name] for name in asked if name != "schema_version"})
     except ValidationError as error:
         raise UserError(f"{path}: {one_line(error, 'request')}") from error
 

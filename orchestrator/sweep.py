@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster import connect, is_on_cluster
 from orchestrator.execute import Event, Observe, StageReport, Throttle, Walk
+from orchestrator.files import naming_full_disk
 from orchestrator.launch import run_in_process
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
@@ -35,6 +36,8 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
     recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
     for trial, outcome, attempt in search.known:
         if trial.id not in recorded or recorded[trial.id][0] < attempt:  # Killed before the leaderboard was written.
+            if outcome.status == "finished" and not outcome.scores:
+                outcome = replace(outcome, scores=search.ledger.scores(trial.id, attempt))
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     if search.is_done:  # Ray need not even start.
         return
@@ -66,6 +69,7 @@ def run_shared_stages(search: Search, watcher: Watcher, stopping: Stopping) -> l
             planned = {name: trial.planned[name] for name in names}
             if all(store.exists(one.method.name, one.key) for one in planned.values()):
                 continue
+            search.ledger.write("shared", f"{trial.id}", {"keys": [one.key for one in planned.values()]})
             observe = partial(_observe_shared, trial, watcher, stopping)
             if sweep.place.workers or is_on_cluster():
                 slot = slot or group.enter_context(_one_slot(sweep.place))
@@ -109,7 +113,7 @@ def _observe_shared(trial: Trial, watcher: Watcher, stopping: Stopping, event: E
 def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
     from ray import tune
 
-    from orchestrator.searcher import LedgerScheduler, LedgerSearcher
+    from orchestrator.searcher import LedgerScheduler, LedgerSearcher, Watchdog
 
     place = search.sweep.place
     connect()
@@ -135,6 +139,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
             name=f"start-{time.time_ns()}",
             storage_path=str(folder),
             verbose=0,
+            callbacks=[Watchdog(searcher)],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )
@@ -142,11 +147,17 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     flag.unlink(missing_ok=True)
     with stopping_on_sigterm(flag.touch) as stopping:  # Only now: Ray's start installs a handler of its own.
         searcher.stopping = stopping
-        tuner.fit()
+        try:
+            with naming_full_disk(place.storage, search.again):  # Tune writes there too.
+                tuner.fit()
+        except Exception as error:
+            searcher.error = searcher.error or (error if isinstance(error, UserError) else None)
+            if searcher.error is None:
+                raise
     if searcher.error is not None:
         raise searcher.error
     if stopping:
-        raise Interrupted(f"{search.ledger.name} was stopped; `nightshift resume {search.ledger.name}` continues it")
+        raise Interrupted(f"{search.ledger.name} was stopped; `{search.again}` continues it")
 
 
 def stop_flag(ledger: Ledger) -> Path:

@@ -1,6 +1,5 @@
 """A trial: one arm, one configuration, one seed — what it is, and how it runs to an outcome in any process."""
 
-import errno
 import gc
 import traceback
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from orchestrator.artifacts import Store
 from orchestrator.execute import MakeContext, Observe, StageReport, Walk
+from orchestrator.files import is_no_space
 from orchestrator.graph import (
     CHECKPOINTS,
     Arm,
@@ -25,7 +25,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign
 from trainers.errors import Diverged, UserError
 
-FailureClass = Literal["invalid", "diverged", "out_of_memory", "disk_full", "bug", "worker_lost"]
+FailureClass = Literal[
+    "invalid", "diverged", "out_of_memory", "disk_full", "bug", "worker_lost", "node_lost", "preempted"
+]
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,13 @@ def run_trial(
     store = Store(trial.place.storage)
     walk = Walk(trial.planned, store, trial.place.roots, make_context, observe)
     try:
-        reports = walk.run(trial.arm.stages() if ends is None else ends)
+        # The last training's curves and steps belong to the row, also where every evaluation is a hit.
+        reports = walk.run([*trial.arm.stages(), trial.arm.train] if ends is None else ends)
     except Exception as error:
         # Where ranks walk together only a divergence is seen by all of them; anything else must end the group.
         if trial.place.workers > 1 and not isinstance(error, Diverged):
             raise
-        return failure(error)
+        return failure(error, trial.place.storage)
     if ends is not None:
         return Outcome("finished", stages=[asdict(report) for report in reports])
     return collect(trial, store, reports)
@@ -183,7 +186,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
     )
 
 
-def failure(error: BaseException) -> Outcome:
+def failure(error: BaseException, storage: Path) -> Outcome:
     """The outcome of an error: its class, one line, and the trace for whoever looks for the bug."""
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Diverged):
@@ -191,7 +194,7 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, UserError):
         return Outcome("failed", failure_class="invalid", message=message)
     kind: FailureClass = "out_of_memory" if _is_out_of_memory(error) else "bug"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_no_space(error, storage):
         kind = "disk_full"
     trace = "".join(traceback.format_exception(error))
     return Outcome("failed", failure_class=kind, message=f"{type(error).__name__}: {message}"[:500], trace=trace)
@@ -206,6 +209,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def with_seed(trial: Trial, seed: int) -> Trial:
     """The same configuration with another trial seed."""
     return replace(trial, seeds=replace(trial.seeds, trial=seed))
+
+
+def attempt_record(trial: Trial) -> dict[str, Any]:
+    """What the ledger keeps of an attempt that starts; ``gc`` spares its keys until the trial has ended well."""
+    keys = [one.key for one in trial.planned.values()]
+    return {"varied": dict(trial.varied), "seed": trial.seeds.trial, "keys": keys}
 
 
 def keep_trace(ledger: Ledger, trial: Trial, attempt: int, outcome: Outcome) -> Outcome:

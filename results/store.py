@@ -71,13 +71,13 @@ def read_scores(storage: Path) -> tuple[pa.Table, list[BrokenFile]]:
     Raises NewerSchemaError for a file that this version does not know how to read.
     """
     table, broken = read_folder(Path(storage) / "leaderboard" / "scores", SCORES)
-    return _latest(table, SCORE_KEY, ("attempt", "created_utc")), broken
+    return latest(table, SCORE_KEY, ("attempt", "created_utc")), broken
 
 
 def read_curves(storage: Path) -> tuple[pa.Table, list[BrokenFile]]:
     """All points of ``<storage>/leaderboard/curves`` that count, as ``read_scores`` does."""
     table, broken = read_folder(Path(storage) / "leaderboard" / "curves", CURVES)
-    return _latest(table, CURVE_KEY, ("attempt",)), broken
+    return latest(table, CURVE_KEY, ("attempt",)), broken
 
 
 def read_published(directory: Path = PUBLISHED) -> tuple[pa.Table, list[BrokenFile]]:
@@ -102,23 +102,27 @@ def write_published(name: str, rows: pa.Table, directory: Path = PUBLISHED) -> P
         if isinstance(before, BrokenFile):
             raise ValueError(f"{target} cannot be merged into: {before.reason}; restore it first")
         rows = pa.concat_tables([before, rows])
-    rows = _latest(rows, PUBLISHED_KEY, ("created_utc",))
+    rows = latest(rows, PUBLISHED_KEY, ("created_utc",))
     rows = rows.sort_by([(column, "ascending") for column in PUBLISHED_KEY])
     directory.mkdir(parents=True, exist_ok=True)
-    staged = _stage(directory.parent, f".{name}-{secrets.token_hex(8)}.parquet", rows)
+    staged = stage(directory.parent, f".{name}-{secrets.token_hex(8)}.parquet", rows)
     staged.replace(target)
-    _flush(directory)
+    flush(directory)
     return target
 
 
 def read_folder(folder: Path, schema: pa.Schema) -> tuple[pa.Table, list[BrokenFile]]:
     """The rows of every ``*.parquet`` in ``folder`` (none if it does not exist) and its broken files."""
-    paths = sorted(folder.glob("*.parquet"))
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda path: read_file(path, schema), paths))
+    results = read_files(sorted(folder.glob("*.parquet")), schema)
     broken = [result for result in results if isinstance(result, BrokenFile)]
     tables = [result for result in results if isinstance(result, pa.Table)]
     return pa.concat_tables([schema.empty_table(), *tables]).combine_chunks(), broken
+
+
+def read_files(paths: Sequence[Path], schema: pa.Schema) -> "list[pa.Table | BrokenFile]":
+    """``read_file`` of each path, several at a time."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda path: read_file(path, schema), paths))
 
 
 def read_file(path: Path, schema: pa.Schema) -> "pa.Table | BrokenFile":
@@ -156,7 +160,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _latest(table: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.Table:
+def latest(table: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.Table:
     """The last row of each ``key`` by ``order``, without failures that a later row of the trial overtook."""
     frame = table.select([*dict.fromkeys([*key, *order])]).to_pandas().sort_values(list(order), kind="stable")
     kept = frame.drop_duplicates(list(key), keep="last")
@@ -186,7 +190,7 @@ def _publish(storage: Path, kind: str, table: pa.Table) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
     sweep, trial, attempt = (table[name][0].as_py() for name in ("sweep", "trial", "attempt"))
     name = f"{sweep[:80]}-{trial[:40]}-{attempt}-{secrets.token_hex(8)}.parquet"
-    staged = _stage(staging, name, table)
+    staged = stage(staging, name, table)
     target = folder / name
     try:
         os.link(staged, target)
@@ -196,11 +200,11 @@ def _publish(storage: Path, kind: str, table: pa.Table) -> Path:
             staged.unlink(missing_ok=True)
             raise
         staged.rename(target)  # some network file systems have no hard links; the name is new all the same
-    _flush(folder)
+    flush(folder)
     return target
 
 
-def _stage(directory: Path, name: str, table: pa.Table) -> Path:
+def stage(directory: Path, name: str, table: pa.Table) -> Path:
     """Write ``table`` whole: on the disk, and read back."""
     path = directory / name
     try:
@@ -218,7 +222,7 @@ def _stage(directory: Path, name: str, table: pa.Table) -> Path:
     return path
 
 
-def _flush(directory: Path) -> None:
+def flush(directory: Path) -> None:
     """Make a new name in ``directory`` survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

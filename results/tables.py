@@ -8,13 +8,14 @@ code 1 if they differ). A marker that cannot be understood is an error (exit cod
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from results import leaderboard
+from results.exports import markdown
 from results.schema import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -98,14 +99,6 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "toy city gaps": gaps_table,
 }
 """Every table that a README may ask for: the published rows → Markdown."""
-
-
-def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; ``|`` and line breaks inside cells are made harmless."""
-    cells = [head, ["---"] * len(head), *lines]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in cells
-    )
 
 
 def render(text: str, rows: pd.DataFrame) -> str:

@@ -4,11 +4,13 @@ A stage's folder holds ``step-00000200/`` (the newest; older ones go once it exi
 named ``.aside-…`` that the next write removes.
 """
 
+import contextlib
+import io
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +28,46 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a new folder, make it durable under the name of ``step``, remove older ones."""
+    return keep_aside(write_aside(folder, write), step)
+
+
+def write_aside(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a new folder beside the checkpoints; it is none yet, and may not reach the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".aside-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     aside = folder / f".aside-{uuid.uuid4().hex}"
     aside.mkdir()
-    write(aside)
-    sync_tree(aside)
+    with _cleared(aside):
+        write(aside)
+    return aside
+
+
+def keep_aside(aside: Path, step: int) -> Path:
+    """Make a folder of ``write_aside`` durable, then the checkpoint of ``step``; older ones go."""
+    folder = aside.parent
     final = folder / f"step-{step:08d}"
     if final.exists():  # The replayed step of a resumed run: the same content is there already.
         shutil.rmtree(aside)
         return final
-    aside.rename(final)
+    with _cleared(aside):
+        sync_tree(aside)
+        aside.rename(final)
     sync(folder)
     for path in folder.glob("step-*"):
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
     return final
+
+
+@contextlib.contextmanager
+def _cleared(aside: Path) -> Iterator[None]:
+    """Remove ``aside`` where writing it fails: on a full disk others need the space."""
+    try:
+        yield
+    except Exception:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
 
 
 def sync(path: Path) -> None:
@@ -63,7 +88,9 @@ def sync_tree(folder: Path) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; what ``load_state`` reads back."""
-    torch.save(state, path)
+    content = io.BytesIO()  # Writing to a file, torch reports a full disk as a RuntimeError without its number.
+    torch.save(state, content)
+    path.write_bytes(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

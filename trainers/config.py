@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 RUNTIME: dict[str, Any] = {"runtime": True}
 """Marks a field that changes how fast a stage runs, never what it computes."""
 
+ADDED: dict[str, Any] = {"added": True}
+"""Marks a field that came after keys were made: at its default it stays out of them, so they keep their value."""
+
 SeedFrom = Literal["sweep", "trial"]
 """Where a stage takes its seed from; ``None`` beside a method says that it draws no random numbers."""
 
@@ -38,12 +41,17 @@ def runtime_field(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra=RUNTIME, **constraints)
 
 
+def added_field(default: Any, **constraints: Any) -> Any:
+    """A field that is left out of stage keys while it has its default, which is what all did before it existed."""
+    return Field(default, json_schema_extra=ADDED, **constraints)
+
+
 def keyed(config: BaseModel) -> dict[str, Any]:
     """The part of ``config`` that results depend on, as plain JSON values, defaults filled in."""
     dumped: Any = config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if field.json_schema_extra == RUNTIME:
+        if field.json_schema_extra == RUNTIME or (field.json_schema_extra == ADDED and value == field.default):
             del dumped[name]
         elif isinstance(value, Config) and isinstance(dumped[name], dict):
             dumped[name] = keyed(value)

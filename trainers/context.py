@@ -5,7 +5,9 @@ hand it a ``TrainContext``.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainers.checkpoint import newest_checkpoint, write_checkpoint
+from trainers.checkpoint import keep_aside, newest_checkpoint, write_aside
 
 WriteCheckpoint = Callable[[Path], None]
 """Writes a checkpoint's files into the empty folder that it is given."""
@@ -46,12 +48,17 @@ class TrainContext(Protocol):
         ...
 
     def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
-        """Tell the numbers of a step (``metrics["step"]``); a checkpoint is durable before the call returns.
+        """Tell the numbers of a step (``metrics["step"]``); a checkpoint holds the state of this moment.
 
+        It reaches the disk in the background: before the next one is written, and before ``settle`` returns.
         A checkpoint that is not ``due`` is written only where the trial is stopped now to go on later.
         Every rank offers a checkpoint at the same steps; only rank 0 decides and writes, and only rank 0 is heard.
         A stop reaches all ranks at such a step.
         """
+        ...
+
+    def settle(self) -> None:
+        """Wait until the last checkpoint is durable; raises what its writing raised."""
         ...
 
     def barrier(self) -> None:
@@ -61,6 +68,22 @@ class TrainContext(Protocol):
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of ``tensor`` over all ranks, on every rank; carries no gradient."""
         ...
+
+
+def in_background(work: Callable[[], None]) -> "Future[None]":
+    """Run ``work`` in a thread that the end of the process waits for."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="checkpoint").start()
+    return future
 
 
 class PlainContext:
@@ -81,10 +104,12 @@ class PlainContext:
         self.folder = folder
         self.device = torch.device(device)
         self._on_report = on_report
-        self._guard = guard
+        self._guard = guard or (lambda: None)
+        self._writer: Future[None] | None = None
 
     def resume(self) -> Path | None:
         """See ``TrainContext``."""
+        self.settle()
         return newest_checkpoint(self.folder)
 
     def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
@@ -94,15 +119,30 @@ class PlainContext:
         try:
             if self._on_report is not None:
                 self._on_report(metrics)
-        except SystemExit as stop:
-            if stop.code == SAVE_AND_EXIT and checkpoint is not None and not due:
+        except BaseException as stop:
+            saves = isinstance(stop, SystemExit) and stop.code == SAVE_AND_EXIT
+            if saves and checkpoint is not None and not due:
                 self._write(metrics, checkpoint)
+            self.settle()
             raise
 
     def _write(self, metrics: Metrics, checkpoint: WriteCheckpoint) -> None:
-        if self._guard is not None:
+        """Write at once what the next step would change; the wait for the disk is the background's."""
+        self.settle()
+        self._guard()
+        aside = write_aside(self.folder, checkpoint)
+
+        def keep() -> None:
             self._guard()
-        write_checkpoint(self.folder, int(metrics["step"]), checkpoint)
+            keep_aside(aside, int(metrics["step"]))
+
+        self._writer = in_background(keep)
+
+    def settle(self) -> None:
+        """See ``TrainContext``."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.result()
 
     def barrier(self) -> None:
         """See ``TrainContext``."""
@@ -146,6 +186,7 @@ class DistributedContext(PlainContext):
                 code = SAVE_AND_EXIT if stop.code == SAVE_AND_EXIT else STOP
         agreed = int(self.all_reduce(torch.tensor(code if self.rank == 0 else 0, device=self.device)))
         if agreed:
+            self.settle()
             raise SystemExit(agreed)
 
     def barrier(self) -> None:

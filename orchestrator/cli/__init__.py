@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, run, show, storage, submit, sweep
+from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -20,9 +20,14 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("resume")(sweep.resume)
+app.command("confirm")(sweep.confirm)
 app.command("list")(show.list_experiments)
 app.command("show")(show.show)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("compare")(leaderboard.compare)
+app.command("profile")(profile.profile)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.command("submit")(submit.submit)

@@ -1,9 +1,9 @@
-"""``nightshift data``: make, check and index data sets."""
+"""``nightshift data``: make, check, index and pack data sets."""
 
 import json as json_module
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,20 +11,33 @@ from orchestrator.cli import options
 from orchestrator.cli.bar import bar
 from trainers.errors import UserError, nearest
 
-app = typer.Typer(help="Make the built-in data set; check and index the folder of any data set.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from orchestrator.artifacts import Artifact
+    from orchestrator.execute import Event
+    from orchestrator.graph import Stage
+    from trainers.data.datasets import DataSplit
+    from trainers.data.samples import Dataset
 
+app = typer.Typer(help="Make the built-in data set; check, index and pack the folder of any.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the data set.")]
 Root = Annotated[Path, typer.Option(help="Folder of the data set.")]
+
+DOMAINS = ("day", "night", "fog", "game")
 
 
 @app.command()
 def make(
     dataset: Annotated[Literal["toy_city"], typer.Argument(help="The built-in data set.")],
     output: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    domains: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(DOMAINS),
     height: Annotated[int, typer.Option(help="Pixels.")] = 64,
     width: Annotated[int, typer.Option(help="Pixels.")] = 128,
     train: Annotated[int, typer.Option(min=1, help="Images per domain.")] = 240,
     val: Annotated[int, typer.Option(min=1, help="Images per domain.")] = 40,
     test: Annotated[int, typer.Option(min=1, help="Images per domain.")] = 40,
+    pairs: Annotated[int, typer.Option(min=0, help="Night images with their day images.")] = 0,
+    night_pool: Annotated[bool, typer.Option("--night-pool", help="Also the unlabeled pool of night drives.")] = False,
     city_seed: Annotated[int, typer.Option(min=0, help="Which city.")] = 0,
 ) -> None:
     """Render Toy City as one Cityscapes tree per domain, to look at or to use elsewhere.
@@ -35,12 +48,15 @@ def make(
 
     from orchestrator.overrides import one_line
     from trainers.data.render_city_config import Config
-    from trainers.data.toy_city import write_tree
+    from trainers.data.toy_city import plan_tree, write_tree
 
-    images = {domain: {"train": train, "val": val, "test": test} for domain in ("day", "night")}
-    fields = {"height": height, "width": width, "city_seed": city_seed, "images": images}
+    names = domains.split(",")
+    if unknown := [name for name in names if name not in DOMAINS]:
+        raise UserError(f"--domains {domains}: unknown domain {unknown[0]!r}: {nearest(unknown[0], DOMAINS)}")
+    images = {name: {"train": train, "val": val, "test": test} for name in names}
+    fields = {"height": height, "width": width, "city_seed": city_seed, "images": images, "pairs": pairs}
     try:
-        config = Config.model_validate(fields)
+        config = Config.model_validate({**fields, "night_pool": night_pool})
     except ValidationError as error:
         raise UserError(one_line(error, "toy_city")) from error
     if output.exists():
@@ -48,10 +64,9 @@ def make(
     aside = output.with_name(f".{output.name}.aside")
     if aside.exists():
         raise UserError(f"{aside} is left from an interrupted run; remove it first")
-    counts = config.counts()
-    frames = write_tree(aside, seed=city_seed, height=height, width=width, counts=counts)
-    total = sum(sum(parts.values()) for parts in counts.values())
-    for _ in bar(frames, total, "rendering"):
+    what: dict[str, Any] = {"counts": config.counts(), "pairs": config.pairs, "night_pool": config.pool_images()}
+    total = len(plan_tree(seed=city_seed, **what))
+    for _ in bar(write_tree(aside, seed=city_seed, height=height, width=width, **what), total, "rendering"):
         pass
     aside.rename(output)
     typer.echo(f"{total} images in {output}")
@@ -59,9 +74,12 @@ def make(
 
 @app.command()
 def check(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    dataset: Name,
     root: Root,
-    split: Annotated[str | None, typer.Option(help="One split; all that exist when not given.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="One split, or a part such as train:1572; all that exist when not given.")
+    ] = None,
+    complete: Annotated[bool, typer.Option("--complete", help="Fewer images than released are a problem too.")] = False,
     json: options.Json = False,
 ) -> None:
     """Read every image and label, and list everything that is wrong; exit code 2 if anything is.
@@ -70,21 +88,28 @@ def check(
     """
     from trainers.data.datasets import check_split, open_listing
 
+    _refuse_packed(dataset, root)
     problems: list[str] = []
+    notes: list[str] = []
     counts: dict[str, int] = {}
     for one in _splits(dataset, split):
         samples = open_listing(root, one, must_exist=split is not None)
-        counts[one.split] = len(samples)
-        found = check_split(samples, one)
-        for problem in bar(found, len(samples), str(one)):
+        counts[one.part] = len(samples)
+        for problem in bar(check_split(root, samples, one), len(samples), str(one)) if samples else ():
             problems += [problem] if problem else []
+        released = _dataset(dataset).images.get(one.split)
+        if samples and one.part == one.split and released not in (None, len(samples)):
+            notes.append(f"{one} has {len(samples)} images, as released it has {released}")
     if not any(counts.values()):
         raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
+    if complete:
+        problems, notes = problems + notes, []
     if json:
-        typer.echo(json_module.dumps({"dataset": dataset, "images": counts, "problems": problems}))
+        report = {"dataset": dataset, "images": counts, "problems": problems, "notes": notes}
+        typer.echo(json_module.dumps(report))
     else:
-        for problem in problems:
-            typer.echo(problem)
+        for line in (*problems, *(f"note: {note}" for note in notes)):
+            typer.echo(line)
         typer.echo(f"{dataset}: {sum(counts.values())} images, {len(problems)} problems")
     if problems:
         raise typer.Exit(2)
@@ -92,66 +117,137 @@ def check(
 
 @app.command()
 def index(
-    dataset: Annotated[str, typer.Argument(help="Name of the data set.")],
+    dataset: Name,
     root: Root,
+    split: Annotated[
+        list[str] | None, typer.Option(help="A split, or a part such as train:1572; all that exist when not given.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write a row per image to this file.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Hash every byte, not the edges of each file.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Fingerprint, number of images and class frequencies of every split.
+    """Fingerprint, number of images, brightness and class frequencies of every split; per image as Parquet.
 
     Example: `nightshift data index camvid --root ../shared/data/camvid`
     """
-    from trainers.data.datasets import open_listing
+    from orchestrator.data_index import class_frequency, image_rows, statistics, write_index
+    from trainers.data.datasets import content_files, open_listing
     from trainers.data.fingerprint import fingerprint
-    from trainers.data.label_spaces import CLASS_NAMES
 
-    lines = []
-    for one in _splits(dataset, None):
-        samples = open_listing(root, one, must_exist=False)
+    _refuse_packed(dataset, root)
+    lines, rows = [], []
+    wanted: Sequence[str | None] = split or [None]
+    for one in [found for name in wanted for found in _splits(dataset, name)]:
+        samples = open_listing(root, one, must_exist=split is not None)
         if not samples:
             continue
-        files = {path for sample in samples for path in (sample.image, sample.label) if path is not None}
+        found = list(bar(statistics(root, one, samples), len(samples), str(one)))
+        rows += image_rows(root, one, samples, found)
         lines.append(
             {
-                "split": one.split,
+                "split": one.part,
                 "images": len(samples),
-                "fingerprint": fingerprint(root, files, full=full),
-                "class_frequency": _frequencies(one, samples),
+                "fingerprint": fingerprint(root, content_files(root, one, samples), full=full),
+                "brightness": sum(image.brightness for image in found) / len(found),
+                "class_frequency": class_frequency(found),
             }
         )
     if not lines:
         raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
+    if parquet is not None:
+        write_index(parquet, rows)
     if json:
         typer.echo(json_module.dumps({"dataset": dataset, "splits": lines}))
-        return
+    else:
+        _show_index(lines)
+
+
+def _show_index(lines: Sequence[dict[str, Any]]) -> None:
     import pandas as pd
 
     from orchestrator.cli.tables import show_frame
+    from trainers.data.label_spaces import CLASS_NAMES
 
-    show_frame(pd.DataFrame([{**line, "fingerprint": str(line["fingerprint"])[:16]} for line in lines]).iloc[:, :3])
+    show_frame(pd.DataFrame([{**line, "fingerprint": str(line["fingerprint"])[:16]} for line in lines]).iloc[:, :4])
     frequencies = pd.DataFrame({str(line["split"]): line["class_frequency"] for line in lines}, index=CLASS_NAMES)
     show_frame(frequencies.rename_axis("class").reset_index(), title="share of labeled pixels")
 
 
-def _frequencies(split, samples) -> dict[str, float] | None:  # type: ignore[no-untyped-def]
-    """Class → share of the scored pixels; ``None`` without labels."""
-    import numpy as np
+@app.command()
+def pack(
+    dataset: Name,
+    root: Root,
+    split: Annotated[list[str], typer.Option(help="A split, or a part such as train:1572. Repeatable.")],
+    height: Annotated[int, typer.Option(min=1, help="Pixels.")],
+    width: Annotated[int, typer.Option(min=1, help="Pixels.")],
+    storage: options.Storage = None,
+) -> None:
+    """Decode and resize splits once into shards that training maps into memory; prints their folder.
 
-    from trainers.data.datasets import DATASETS, read_label
-    from trainers.data.label_spaces import CLASS_NAMES, lookup_table
+    Name that folder as the data set's: `--set data.NAME.root=FOLDER`. The same command again costs nothing.
+    Example: `nightshift data pack camvid --root ../shared/data/camvid --split day_train --height 192 --width 256`
+    """
+    from orchestrator.graph import Stage
+    from trainers.data.pack_config import Config
 
-    label_map = DATASETS[split.dataset].label_map
-    table = lookup_table(label_map)
-    counts: Counter[str] = Counter()
-    for sample in bar(samples, len(samples), str(split)):
-        if sample.label is not None:
-            pixels = np.bincount(table[read_label(sample.label, label_map)].ravel(), minlength=256)
-            counts.update(dict(zip(CLASS_NAMES, pixels[: len(CLASS_NAMES)].tolist(), strict=True)))
-    total = sum(counts.values())
-    return {name: counts[name] / total for name in CLASS_NAMES} if total else None
+    _refuse_packed(dataset, root)
+    splits = tuple(found for name in split for found in _splits(dataset, name))
+    stage = Stage("pack", "pack", _validated(Config, {"splits": splits, "height": height, "width": width}, "pack"))
+    artifact, hit = _make(stage, dataset, root, storage, "packing")
+    typer.echo(str(artifact.folder) + (" (existed)" if hit else ""))
 
 
-def _dataset(name: str):  # type: ignore[no-untyped-def]
+@app.command()
+def fog(
+    root: Annotated[Path, typer.Option(help="Folder of Cityscapes with disparity/ and camera/.")],
+    split: Annotated[str, typer.Option(help="A split, or a part such as train:-200.")] = "val",
+    storage: options.Storage = None,
+) -> None:
+    """Put fog into Cityscapes from its depth, in the layout of Foggy Cityscapes; prints the folder.
+
+    Example: `nightshift data fog --root ../shared/data/cityscapes_sample --split train:aachen.txt`
+    """
+    from orchestrator.graph import Stage
+    from trainers.data.fog_config import Config
+
+    (one,) = _splits("cityscapes", split)
+    stage = Stage("fog", "fog", _validated(Config, {"split": one}, "fog"))
+    artifact, hit = _make(stage, "cityscapes", root, storage, "fog")
+    typer.echo(str(artifact.folder) + (" (existed)" if hit else ""))
+
+
+def _make(stage: "Stage", dataset: str, root: Path, storage: Path | None, what: str) -> "tuple[Artifact, bool]":
+    """Make a stage of one data set, with a line where it waits for another process."""
+    from orchestrator.preflight import default_storage
+    from orchestrator.single_stage import make_stage
+
+    def observe(event: "Event") -> None:
+        if event.kind in ("waiting", "damaged"):
+            typer.echo(f"{what}: {event.text}", err=True)
+
+    where = (storage or default_storage()).resolve()
+    return make_stage(stage, storage=where, roots={dataset: root.resolve()}, observe=observe)
+
+
+def _validated(config: Any, fields: dict[str, Any], name: str) -> Any:
+    from pydantic import ValidationError
+
+    from orchestrator.overrides import one_line
+
+    try:
+        return config.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(one_line(error, name)) from error
+
+
+def _refuse_packed(dataset: str, root: Path) -> None:
+    from trainers.data.packed import is_packed
+
+    if is_packed(root):
+        raise UserError(f"{root} is a packed data set; name the original folder of {dataset}")
+
+
+def _dataset(name: str) -> "Dataset":
     from trainers.data.datasets import DATASETS
 
     if name not in DATASETS:
@@ -159,10 +255,15 @@ def _dataset(name: str):  # type: ignore[no-untyped-def]
     return DATASETS[name]
 
 
-def _splits(dataset: str, split: str | None):  # type: ignore[no-untyped-def]
+def _splits(dataset: str, split: str | None) -> "list[DataSplit]":
+    """The split, or all of the data set's."""
+    from pydantic import ValidationError
+
+    from orchestrator.overrides import one_line
     from trainers.data.datasets import DataSplit
 
     names = _dataset(dataset).splits
-    if split is not None and split not in names:
-        raise UserError(f"{dataset} has no split {split!r}: {nearest(split, names)}")
-    return [DataSplit(dataset=dataset, split=name) for name in (names if split is None else [split])]
+    try:
+        return [DataSplit.model_validate(f"{dataset}/{name}") for name in (names if split is None else [split])]
+    except ValidationError as error:
+        raise UserError(one_line(error, "--split").removeprefix("--split: ")) from error

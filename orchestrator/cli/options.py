@@ -1,9 +1,12 @@
 """Options that several verbs share, and what they add up to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.graph import Experiment
@@ -38,6 +41,36 @@ Init = Annotated[
     typer.Option(metavar="[STAGE=]artifact:KEY|PATH", help="Start a training stage from these weights."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV on standard output, every column.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="A Markdown table on standard output.")]
+Latex = Annotated[bool, typer.Option("--latex", help="A LaTeX table (booktabs) on standard output.")]
+Where = Annotated[
+    list[str] | None, typer.Option(help="Condition such as 'miou>0.4' or 'evaluation_set=day_val'. Repeatable.")
+]
+Published = Annotated[bool, typer.Option("--published", help="The results that come with the code.")]
+Format = Literal["table", "csv", "json", "markdown", "latex"]
+
+
+def output_format(*, csv: bool, json: bool, markdown: bool, latex: bool) -> Format:
+    """The one form of output that was asked for; a table without any.
+
+    Raises:
+        UserError: several were asked for.
+    """
+    wanted: dict[Format, bool] = {"csv": csv, "json": json, "markdown": markdown, "latex": latex}
+    return only_one(wanted) or "table"
+
+
+def only_one(wanted: Mapping[Any, Any]) -> Any:
+    """The name of the only option with a value, or ``None``.
+
+    Raises:
+        UserError: there are several.
+    """
+    given = [name for name, value in wanted.items() if value]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(f'--{name}' for name in given)} exclude each other: give one of them")
+    return given[0] if given else None
 
 
 def values(
@@ -49,18 +82,13 @@ def values(
 ) -> dict[str, Any]:
     """``stage.field`` or ``data.NAME.root`` → value, from --config, --init and --set; --set wins.
 
-    Data roots become absolute, so that ``resume`` finds them from anywhere.
+    Paths become absolute, so that ``resume`` finds them from anywhere.
     """
-    from orchestrator.overrides import initial_weights, parse_assignments, read_config_file
-    from orchestrator.preflight import absolute
+    from orchestrator.overrides import absolute_paths, initial_weights, parse_assignments, read_config_file
 
     found = read_config_file(config_file) if config_file else {}
     found |= initial_weights(experiment, init, storage) if init else {}
-    found |= parse_assignments(assignments or [])
-    for name, value in found.items():
-        if name.startswith("data.") and name.endswith(".root") and isinstance(value, str):
-            found[name] = str(absolute(Path(value), name))
-    return found
+    return absolute_paths(found | parse_assignments(assignments or []))
 
 
 def configure(

@@ -1,14 +1,11 @@
 """``nightshift run``: every arm once per seed, to the end."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import options
-
-if TYPE_CHECKING:
-    from orchestrator.ledger import Ledger
-    from orchestrator.trial import Outcome, Trial
+from orchestrator.cli.bar import bar
 
 
 def run(
@@ -33,13 +30,17 @@ def run(
 
     Example: `nightshift run demo --seeds 3`
     """
+    from orchestrator.book import Book
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
+    from orchestrator.files import disk_full, naming_full_disk
     from orchestrator.graph import Seeds
     from orchestrator.launch import run_trials
     from orchestrator.ledger import Ledger
     from orchestrator.preflight import Request, check_methods, default_storage, find_arms, place
+    from orchestrator.provenance import command
     from orchestrator.trial import Trial
+    from results.compact import refresh
 
     graph, roots = options.configure(
         experiment, preset=preset, assignments=assignments, config_file=config_file, init=init, storage=storage
@@ -54,7 +55,7 @@ def run(
         collective_seconds=collective_timeout,
     )
     chosen = find_arms(graph, arms)
-    here = place(graph, chosen, request)
+    here = place(graph, chosen, request, bar)
     ledger = Ledger(here.storage, name or f"run-{experiment}")
     trials = [
         Trial.of(graph, arm, {}, Seeds(seed, one, seed_scope or "declared"), here)
@@ -64,30 +65,15 @@ def run(
     for trial in trials[: len(chosen)]:
         check_methods(trial)
     failed = 0
-    with Progress(len(trials), verbose=True) as progress:
-        for trial, outcome in run_trials(trials, progress.event):
-            progress.ended(trial, _record(ledger, trial, outcome))
+    again = f"the same command: {command()}"
+    with naming_full_disk(here.storage, again), Progress(len(trials), verbose=True) as progress:
+        book = Book(ledger, progress.event)
+        for trial, outcome in run_trials(trials, book.event):
+            if outcome.failure_class == "disk_full":
+                raise disk_full(f"{trial.id}: {outcome.message}", here.storage, again)
+            progress.ended(trial, book.enter(trial, outcome))
             failed += outcome.status != "finished"
+    refresh(here.storage)
     print_overview(here.storage, ledger.name, [trial.id for trial in trials])
     if failed:
         raise typer.Exit(1)
-
-
-def _record(ledger: "Ledger", trial: "Trial", outcome: "Outcome") -> "Outcome":
-    """Write the ledger and the leaderboard, unless the rows of a finished run stand there already."""
-    from dataclasses import asdict
-
-    from orchestrator.ledger import attempt_name
-    from orchestrator.record import record, recorded_trials
-    from orchestrator.trial import keep_trace
-
-    if (
-        outcome.status == "finished"
-        and recorded_trials(trial.place.storage, ledger.name).get(trial.id, (0, ""))[1] == "finished"
-    ):
-        return outcome
-    attempt = ledger.begin(trial.id, {"varied": {}, "seed": trial.seeds.trial})
-    outcome = keep_trace(ledger, trial, attempt, outcome)
-    ledger.write("outcomes", attempt_name(trial.id, attempt), asdict(outcome))
-    record(trial, outcome, sweep=ledger.name, attempt=attempt)
-    return outcome

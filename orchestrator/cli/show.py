@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.bar import bar
 
 if TYPE_CHECKING:
     from orchestrator.explain import StageStatus
@@ -55,7 +56,9 @@ def show(
     gpus_per_worker: options.Gpus = None,
     json: options.Json = False,
 ) -> None:
-    """The graph with each stage's key, hit or miss and why, and what a run would cost; nothing runs.
+    """The graph with each stage's key, hit or miss and why, and what a run would cost.
+
+    Nothing runs; of what it reads, the storage remembers the fingerprints of data sets.
 
     Example: `nightshift show demo --set train.loss.alpha=0.3`
     """
@@ -76,7 +79,7 @@ def show(
         gpus_per_worker=gpus_per_worker,
     )
     chosen = find_arms(graph, arms)
-    here = place(graph, chosen, request)
+    here = place(graph, chosen, request, bar)
     trials = [Trial.of(graph, arm, {}, Seeds(seed, seed, seed_scope or "declared"), here) for arm in chosen]
     statuses: dict[str, StageStatus] = {}
     for trial in trials:

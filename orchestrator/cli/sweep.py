@@ -1,4 +1,4 @@
-"""``nightshift sweep`` and ``nightshift resume``: a search over one arm."""
+"""``nightshift sweep``, ``resume`` and ``confirm``: a search over one arm, and what its winners are worth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cli import options
+from orchestrator.cli.bar import bar
+from trainers.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.ledger import Ledger
+    from orchestrator.search import Sweep
     from orchestrator.start import Retry, SweepRequest
 
 Hours = Annotated[float | None, typer.Option(min=0, help="Hand out no further trial after so long.")]
+SHOWN = 10
+"""Configurations in the table at the end."""
 RetryStatus = Annotated[
     Literal["failed", "diverged"] | None, typer.Option("--retry", help="Run trials that ended so again.")
 ]
@@ -34,7 +40,9 @@ def sweep(
     warm_start: Annotated[str | None, typer.Option(help="Sweep whose results the sampler hears first.")] = None,
     hours: Hours = None,
     name: Annotated[str | None, typer.Option(help="The same name continues. [default: EXPERIMENT-SPACE]")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; no run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; keeps only fingerprints of data.")
+    ] = False,
     init: options.Init = None,
     storage: options.Storage = None,
     preset: options.Preset = None,
@@ -85,7 +93,7 @@ def sweep(
     if dry_run:
         _dry_run(request, where)
     else:
-        _start(request, where)
+        _start(request, where, None)
 
 
 def resume(
@@ -104,26 +112,65 @@ def resume(
     from orchestrator.preflight import default_storage
     from orchestrator.start import Retry, extended, load_request
 
+    if trial and not retry:
+        raise UserError(f"--trial {trial} says which trial --retry runs again; add --retry failed or --retry diverged")
     where = storage or default_storage()
     request = extended(load_request(where.resolve(), name), trials=trials, seeds=seeds, hours=hours)
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
 
-def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None) -> None:
-    """Prepare, run, and print the leaderboard."""
-    from orchestrator.start import opened, prepare, run
+def confirm(
+    name: Annotated[str, typer.Argument(help="Name of a sweep in the storage.")],
+    top: Annotated[int, typer.Option(min=1, help="So many of its best configurations.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of each.")] = 3,
+    storage: options.Storage = None,
+    csv: options.Csv = False,
+    json: options.Json = False,
+    markdown: options.Markdown = False,
+    latex: options.Latex = False,
+) -> None:
+    """Run the best configurations of a sweep with fresh seeds, score the held-out splits, print the sweep's optimism.
 
-    what = prepare(request, storage, retry)  # Before Ray and pandas are imported: a mistake is answered at once.
+    Runs as the sweep NAME-confirm; the same command again, or `resume NAME-confirm`, continues it.
 
+    Example: `nightshift confirm demo-loss_alpha --top 3 --seeds 3`
+    """
+    from orchestrator.confirm import confirmation
+    from orchestrator.preflight import default_storage
+
+    form = options.output_format(csv=csv, json=json, markdown=markdown, latex=latex)
+    where = (storage or default_storage()).resolve()
+    _start(confirmation(where, name, top=top, seeds=seeds), where, form=form)
+
+
+def _start(
+    request: "SweepRequest", storage: Path, retry: "Retry | None" = None, *, form: options.Format = "table"
+) -> None:
+    """Prepare, run, and print the leaderboard, or what a confirmation found."""
+    from orchestrator.files import naming_full_disk
+    from orchestrator.start import prepare
+
+    what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
+    with naming_full_disk(what.place.storage, f"nightshift resume {request.name}"):
+        _search(request, what, form)
+
+
+def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> None:
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
+    from orchestrator.provenance import software_changes
     from orchestrator.search import Search
     from orchestrator.searcher import Watcher
+    from orchestrator.start import opened, run
     from orchestrator.sweep import Interrupted
+    from results.compact import refresh
 
     with opened(request, what) as ledger:
         search = Search(what, ledger)
+        changes = software_changes(ledger)
         with Progress(search.total, done=len(search.known), verbose=False) as progress:
+            if changes:
+                progress.note(f"since the last start of {ledger.name}: {changes}")
             if search.known:
                 progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
             if request.cost:
@@ -137,19 +184,42 @@ def _start(request: "SweepRequest", storage: Path, retry: "Retry | None" = None)
                 progress.note(f"invalid configuration, not run: {message}")
             if search.is_out_of_time:
                 progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
-    if search.outcomes:
-        print_overview(what.place.storage, ledger.name)
+    refresh(what.place.storage)
+    if search.outcomes and request.confirms:
+        _print_optimism(request, what, ledger, form)
+    elif search.outcomes:
+        print_overview(what.place.storage, ledger.name, most=SHOWN)
     if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
         raise typer.Exit(1)
 
 
+def _print_optimism(request: "SweepRequest", what: "Sweep", ledger: "Ledger", form: options.Format) -> None:
+    """The sweep's scores against the confirmed ones."""
+    from orchestrator.cli import views
+    from orchestrator.cli.output import write
+    from orchestrator.confirm import config_hashes
+    from results.leaderboard import load, optimism
+
+    assert request.confirms is not None
+    table = optimism(
+        load(what.place.storage),
+        config_hashes(what),
+        {known: evaluation.name for known, evaluation in what.arm.held_out.items()},
+        sweep=request.confirms.sweep,
+        confirmation=ledger.name,
+        seeds=range(request.first_seed, request.first_seed + request.seeds),
+    )
+    if len(table):
+        write(table, form, views.optimism, notes=views.optimism_notes(table, request.confirms.sweep))
+
+
 def _dry_run(request: "SweepRequest", storage: Path) -> None:
-    """Five sampled configurations, how many trials fit at once, and the estimated hours; nothing is written."""
+    """Five sampled configurations, how many trials fit at once, and the estimated hours; keeps only fingerprints."""
     from orchestrator.dry_run import sampled_configurations, trial_seconds
     from orchestrator.preflight import num_cpus, num_gpus
     from orchestrator.start import prepare
 
-    what = prepare(request, storage)
+    what = prepare(request, storage, bar=bar)
     for params in sampled_configurations(what, 5):
         typer.echo("  ".join(f"{name}={value}" for name, value in params.items()))
     on_gpu = what.place.device_type == "cuda"

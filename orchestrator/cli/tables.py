@@ -2,22 +2,29 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
-def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None) -> None:
-    """The leaderboard of a sweep (of some of its trials) as a table, and where the rows lie."""
+def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None, *, most: int | None = None) -> None:
+    """The leaderboard of a sweep (of some of its trials, ``most`` lines) as a table, and where the rows lie."""
     from results.leaderboard import load
 
     rows = load(storage, sweep=sweep)
     if trials is not None:
         rows = rows[rows["trial"].isin(trials)]
     console = wide_console()
-    show_frame(overview(rows), title=f"{sweep}: best checkpoint of each configuration", console=console)
+    table = overview(rows)
+    show_frame(table.head(most or len(table)), title=f"{sweep}: best checkpoint of each configuration", console=console)
+    if most is not None and len(table) > most:
+        rest = f"the best {most} of {len(table)} configurations; `nightshift leaderboard --sweep {sweep}` shows all"
+        console.print(rest, soft_wrap=True)
     console.print(f"{len(rows)} rows of {rows['trial'].nunique()} trials in {storage / 'leaderboard'}", soft_wrap=True)
 
 
@@ -56,17 +63,25 @@ def show_frame(frame: pd.DataFrame, *, title: str | None = None, console: Consol
     console = console or wide_console()
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
-        numeric = pd.api.types.is_numeric_dtype(frame[name].dtype) or name.endswith("%")
-        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(str(name), justify="right" if is_numeric(frame[name]) else "left", overflow="fold")
     for line in frame.itertuples(index=False):
-        table.add_row(*_cells(line))
+        table.add_row(*map(escape, cells(line)))
     console.print(table)
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Whether a column stands right-aligned: numbers, or texts that begin with one."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return True
+    texts = column.dropna().astype("str")
+    return bool(len(texts)) and bool(texts.str.fullmatch(r"–|< [\d.]+|[+−-]?\d[\d.e+-]*( ± [\d.]+)?").all())
 
 
 def split_constants(frame: pd.DataFrame) -> tuple[dict[str, object], pd.DataFrame]:
     """What every line shares, and the frame without it; columns without any value or count go."""
     counts = ("pruned", "diverged", "failed")
-    shared = ("experiment", "preset", "metric", "seed_scope", "sweep", "arm", "checkpoint", "evaluation_set")
+    names = "experiment preset metric seed_scope sweep arm baseline other test checkpoint evaluation_set"
+    shared = names.split()
     empty = [name for name in frame if frame[name].isna().all() or (name in counts and not frame[name].any())]
     frame = frame.drop(columns=empty)
     constant = [name for name in shared if name in frame and len(frame) and frame[name].nunique(dropna=False) == 1]
@@ -79,16 +94,27 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
-def _cells(values: Iterable[object]) -> Sequence[str]:
-    from rich.markup import escape
-
-    return [escape(_cell(value)) for value in values]
+def cells(values: Iterable[object]) -> list[str]:
+    """Values as texts, absent ones as –."""
+    return [_cell(value) for value in values]
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
-    return "–" if value is None or value is pd.NA else str(value)
+    if isinstance(value, np.ndarray | list):
+        return _list(value)
+    return "–" if value is None or value is pd.NA or value is pd.NaT else str(value)
+
+
+def _list(values: "Sequence[Any] | np.ndarray") -> str:
+    """Stages by name, beginning of the key and seconds; anything else by its length."""
+    if len(values) and isinstance(values[0], dict) and "key" in values[0]:
+        return ", ".join(
+            f"{stage['name']} {(stage['key'] or '–')[:8]} {'hit' if stage['hit'] else 'made'} {stage['seconds']:.0f} s"
+            for stage in values
+        )
+    return f"{len(values)} values"
 
 
 def _percent(value: float | None) -> str:

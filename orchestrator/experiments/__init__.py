@@ -9,6 +9,7 @@ from trainers.errors import UserError, nearest
 EXPERIMENTS = {
     "demo": "orchestrator.experiments.demo",
     "camvid": "orchestrator.experiments.camvid",
+    "gta5_to_cityscapes": "orchestrator.experiments.gta5_to_cityscapes",
     "toy_city": "orchestrator.experiments.toy_city",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""

@@ -14,11 +14,19 @@ SPLITS = {
     "night_val": "toy_city/night_val",
     "night_test": "toy_city/night_test",
 }
+HELD_OUT = {"day_held_out": "toy_city/day_held_out", "night_held_out": "toy_city/night_held_out"}
+"""Rendered and scored by ``confirm`` alone."""
 
 
 def toy_city() -> Experiment:
     """64×128, 200 steps: a trial takes about half a minute on two cores."""
     city = Stage("city", "toy_city", CityConfig(height=64, width=128))
+    held_out = Stage(
+        "city_held_out",
+        "toy_city",
+        CityConfig(height=64, width=128, images={"day": {"held_out": 40}, "night": {"held_out": 40}}),
+        follows=dict.fromkeys(("height", "width", "city_seed"), "city"),
+    )
     train = Stage(
         "train",
         "supervised",
@@ -45,6 +53,10 @@ def toy_city() -> Experiment:
         source="day_val",
         target_unlabeled="night_val",
         target="night_test",
+        held_out={
+            "day_val": Evaluation("day_held_out", "held_out"),
+            "night_test": Evaluation("night_held_out", "held_out"),
+        },
     )
     return Experiment(
         name="demo",
@@ -54,6 +66,8 @@ def toy_city() -> Experiment:
             "city": city,
             "train": train,
             **evaluation_stages("train", SPLITS, data={"toy_city": "city"}),
+            "city_held_out": held_out,
+            **evaluation_stages("train", HELD_OUT, data={"toy_city": "city_held_out"}),
         },
         arms={arm.name: arm},
         searches={"loss_alpha": {"train": "loss_alpha"}, "training": {"train": "training"}},

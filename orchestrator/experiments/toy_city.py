@@ -15,13 +15,23 @@ SUMMARY = "Toy City: FPN-ResNet18 trained on day, night, fog and game, each scor
 
 DOMAINS = ("day", "night", "fog", "game")
 IMAGES = {"train": 320, "val": 40, "test": 80}
+HELD_OUT = {"held_out": 80}
+"""Rendered, and scored, by ``confirm`` alone."""
 TARGETS = {"day": "night", "night": "day", "fog": "day", "game": "day"}
 """Domain trained on → the domain that ``target_miou`` and ``target_infomax`` look at."""
 
 
 def toy_city() -> Experiment:
     """64×128, 800 steps: about a minute and a half a training on two cores."""
-    stages = {"city": Stage("city", "toy_city", CityConfig(images=dict.fromkeys(DOMAINS, IMAGES)))}
+    stages = {
+        "city": Stage("city", "toy_city", CityConfig(images=dict.fromkeys(DOMAINS, IMAGES))),
+        "city_held_out": Stage(
+            "city_held_out",
+            "toy_city",
+            CityConfig(images=dict.fromkeys(DOMAINS, HELD_OUT)),
+            follows=dict.fromkeys(("height", "width", "city_seed"), "city"),
+        ),
+    }
     arms = {}
     for domain in DOMAINS:
         train = f"train_{domain}"
@@ -38,6 +48,8 @@ def toy_city() -> Experiment:
         names = [f"{domain}_val", *(f"{other}_test" for other in DOMAINS), f"{TARGETS[domain]}_val"]
         splits = {f"{train}:{name}": f"toy_city/{name}" for name in names}
         stages |= evaluation_stages(train, splits, data={"toy_city": "city"})
+        splits = {f"{train}:{other}_held_out": f"toy_city/{other}_held_out" for other in DOMAINS}
+        stages |= evaluation_stages(train, splits, data={"toy_city": "city_held_out"})
         arms[domain] = Arm(
             domain,
             train=train,
@@ -48,6 +60,12 @@ def toy_city() -> Experiment:
             source=f"{train}:{domain}_val",
             target_unlabeled=f"{train}:{TARGETS[domain]}_val",
             target=f"{train}:{TARGETS[domain]}_test",
+            held_out={
+                f"{other}_{'val' if other == domain else 'test'}": Evaluation(
+                    f"{other}_held_out", "held_out", f"{train}:{other}_held_out"
+                )
+                for other in DOMAINS
+            },
         )
     return Experiment(
         name="toy_city",

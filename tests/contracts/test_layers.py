@@ -35,6 +35,7 @@ def loaded(module: str) -> set[str]:
         ("trainers.segmentation.evaluate", {"ray", "optuna", "pandas", "pyarrow", "orchestrator", "results"}),
         ("search_spaces", {"torch", "ray", "pandas", "orchestrator"}),
         ("results.leaderboard", {"torch", "ray", "optuna", "trainers", "orchestrator"}),
+        ("results.report.sections", {"torch", "ray", "optuna", "trainers", "orchestrator", "jinja2"}),
     ],
 )
 def test_an_import_brings_no_more_than_it_needs(module: str, banned: set[str]):

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from tests.trainers.data.miniatures import cityscapes_with_depth
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -58,11 +59,15 @@ TINY = {
         record={"optimizer": {"learning_rate": 3e-6}, "augmentation": {"scale_min": 1.0, "scale_max": 1.0}},
         two_workers={"network": {"dropout": 0.0}, "optimizer": {"name": "sgd", "learning_rate": 1e-4}},
     ),
+    "pack": Tiny(
+        {"splits": ["toy_city/day_val", "toy_city/day_train:3"], "height": 16, "width": 32}, {"toy_city": "toy_city"}
+    ),
+    "fog": Tiny({"split": "cityscapes/train"}, {"cityscapes": "cityscapes"}),
     "evaluation": Tiny(
         {"split": "toy_city/night_val", "checkpoint": "final"}, {"toy_city": "toy_city", "segmenter": "segmenter"}
     ),
 }
-SOURCES = {"toy_city", "segmenter"}
+SOURCES = {"toy_city", "segmenter", "cityscapes"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -144,7 +149,8 @@ def same(a: Any, b: Any) -> bool:
 def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("segmenter")
     run("supervised", {"toy_city": toy_city}, folder)
-    made = {"toy_city": toy_city, "segmenter": folder / "output"}
+    cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
+    made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes}
     assert made.keys() == SOURCES
     return made
 
@@ -266,6 +272,9 @@ def test_an_evaluation_does_not_depend_on_its_batches(sources: dict[str, Path], 
         found = run("evaluation", sources, tmp_path, **changes).result
         assert found["infomax"] == pytest.approx(expected["infomax"], abs=1e-6)
         assert {**found, "infomax": None} == {**expected, "infomax": None}
+    means = [run("evaluation", sources, tmp_path, batch_mean_size=size).result["miou_batchmean"] for size in (3, 1)]
+    assert means[0] == pytest.approx(expected["miou_zeros"])
+    assert means[1] != means[0]
     assert expected["images"] == 3
     assert sum(expected["confusion"]) <= 3 * 32 * 64
 

@@ -8,41 +8,43 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
 ROOT = Path(__file__).parents[2]
-CHECKPOINT_EVERY_STEPS = 5
+CHECKPOINT_EVERY_STEPS = 10
 TINY = [
     "--set", "city.height=32", "--set", "city.width=64", "--set", "train.height=32", "--set", "train.width=64",
     "--set", "city.images={day: {train: 16, val: 4, test: 4}, night: {train: 4, val: 4, test: 4}}",
-    "--set", f"train.loop.checkpoint_every_steps={CHECKPOINT_EVERY_STEPS}", "--set", "train.loop.log_every_steps=5",
+    "--set", f"train.loop.checkpoint_every_steps={CHECKPOINT_EVERY_STEPS}", "--set", "train.loop.log_every_steps=10",
 ]  # fmt: skip
-
-
-@dataclass
-class Kills:
-    """What a run of kills saw."""
-
-    count: int = 0
-    output: str = ""
-    checkpoints: list[int] = field(default_factory=list)
-    """Newest checkpoint of each stage in progress at each kill."""
+LIGHT = ["--set", "train.network.encoder=tu-lcnet_035"]
+"""30 MB a checkpoint; those of a ResNet-18 are 209 MB."""
+NOT_OF_THE_TRIAL = [
+    "attempt", "created_utc", "seconds", "seconds_saved", "images_per_second", "peak_memory_bytes", "stages",
+    "git_commit", "git_diff_hash", "versions", "hardware", "command",
+]  # fmt: skip
+"""Columns of the leaderboard that say how and when a trial ran, not what it found."""
 
 
 def command(storage: Path, *options: str) -> list[str]:
     """The sweep's command line."""
-    words = ["sweep", "demo", "--name", "chaos", "--sampler", "random", "--storage", str(storage), *TINY, *options]
-    return [sys.executable, "-m", "orchestrator", *words]
+    words = ["sweep", "demo", "--name", "chaos", "--sampler", "random", "--storage", str(storage)]
+    return [sys.executable, "-m", "orchestrator", *words, *TINY, *LIGHT, *options]
 
 
-def start(words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start in a session of its own, so that a kill reaches everything."""
+def start(words: list[str], log: Path, *, steps: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start in a session of its own, so that a kill reaches everything; ``steps`` will hold every step that it runs."""
+    environment = dict(os.environ)
+    if steps is not None:
+        counting = str(Path(__file__).with_name("count_steps"))
+        paths = [counting, *filter(None, [environment.get("PYTHONPATH")])]
+        environment |= {"STEP_LOG": str(steps), "PYTHONPATH": os.pathsep.join(paths)}
     with log.open("ab") as file:
-        return subprocess.Popen(words, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True)
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -58,35 +60,89 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
-def run_with_kills(words: list[str], storage: Path, log: Path, *, kills: int, seed: int, longest: float) -> Kills:
-    """Kill ``kills`` times at random moments, then let it end; each start is the same command."""
-    draw = random.Random(seed)
-    seen = Kills()
+def run_with_kills(
+    words: list[str], log: Path, moments: list[Callable[[], bool]], *, steps: Path, seconds: float
+) -> int:
+    """Start the command, kill it when the first of ``moments`` says so, start it again, and so on; then let it end.
+
+    Returns how many kills there were: fewer than moments where the command ended first. ``seconds`` limits each start.
+    """
+    kills = 0
     while True:
-        process = start(words, log)
-        patience = draw.uniform(3, longest) if seen.count < kills else 240
+        process = start(words, log, steps=steps)
+        deadline = time.monotonic() + seconds
         try:
-            code = process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
+            while process.poll() is None:
+                assert time.monotonic() < deadline, f"no end after {seconds} s:\n{log.read_text()[-3000:]}"
+                if kills < len(moments) and moments[kills]():
+                    break
+                time.sleep(0.05)
+        finally:
+            is_killed = process.poll() is None
             kill_tree(process)
-            assert seen.count < kills, f"the sweep did not end:\n{log.read_text()[-3000:]}"
-            seen.count += 1
-            seen.checkpoints += [
-                max(int(path.name[5:]) for path in partial.glob("step-*"))
-                for partial in (storage / "partial").glob("*")
-                if list(partial.glob("step-*"))
-            ]
-            time.sleep(0.2)
+        if is_killed:
+            kills += 1
             continue
-        assert code == 0, log.read_text()[-3000:]
-        seen.output = log.read_text()
-        return seen
+        assert process.returncode == 0, log.read_text()[-3000:]
+        return kills
+
+
+def random_moments(steps: Path, count: int, *, total: int, seed: int, longest: float) -> list[Callable[[], bool]]:
+    """Kills at random points of a sweep of ``total`` steps: so many steps have run, and up to ``longest`` seconds more.
+
+    So a kill meets a training, an evaluation, the writing of rows or, where the next point has been passed, a start-up.
+    """
+    draw = random.Random(seed)
+
+    def moment(point: int, seconds: float) -> Callable[[], bool]:
+        reached: list[float] = []
+
+        def is_now() -> bool:
+            if not reached and (steps.read_bytes().count(b"\n") if steps.exists() else 0) >= point:
+                reached.append(time.monotonic())
+            return bool(reached) and time.monotonic() - reached[0] >= seconds
+
+        return is_now
+
+    points = sorted(draw.randrange(int(0.85 * total)) for _ in range(count))
+    return [moment(point, draw.uniform(0, longest)) for point in points]
 
 
 def scores(storage: Path) -> pd.DataFrame:
     """Rows of the leaderboard with plain pandas, sorted by what names them."""
     frame = pd.read_parquet(storage / "leaderboard" / "scores")
     return frame.sort_values(["trial", "evaluation_set", "checkpoint"]).reset_index(drop=True)
+
+
+def curves(storage: Path) -> pd.DataFrame:
+    """Curves of the leaderboard, sorted by what names their points."""
+    frame = pd.read_parquet(storage / "leaderboard" / "curves").drop(columns="attempt")
+    return frame.sort_values(["trial", "stage", "metric", "step"]).reset_index(drop=True)
+
+
+def assert_same_results(found: Path, expected: Path) -> None:
+    """The same rows and curves, bit for bit, but for what says how and when a trial ran."""
+    rows = [scores(storage).drop(columns=NOT_OF_THE_TRIAL) for storage in (found, expected)]
+    pd.testing.assert_frame_equal(*rows, check_exact=True)
+    pd.testing.assert_frame_equal(curves(found), curves(expected), check_exact=True)
+
+
+def redone_steps(steps: Path) -> list[int]:
+    """For each time that a training went on after a kill: the steps that ran again.
+
+    Raises:
+        AssertionError: a training left out a step, or one ran in two processes at once.
+    """
+    newest: dict[str, int] = {}
+    redone = []
+    for line in steps.read_text().splitlines():
+        stage, number, _ = line.split()
+        step, last = int(number), newest.get(stage, 0)
+        assert step <= last + 1, f"{stage} went from step {last} to step {step}"
+        if step != last + 1:
+            redone.append(last - step + 1)
+        newest[stage] = step
+    return redone
 
 
 def resumed_steps(output: str) -> list[int]:

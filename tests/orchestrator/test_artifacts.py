@@ -1,12 +1,16 @@
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.artifacts import Store
+from orchestrator.graph import Seeds
 from tests.orchestrator import fakes
+from trainers.context import PlainContext
 from trainers.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -206,6 +210,41 @@ def test_a_stage_whose_manifest_is_damaged_is_made_again(tmp_path):
 
 
 @pytest.mark.usefixtures("fake_methods")
+def test_an_artifact_of_a_newer_version_is_refused_and_left_where_it_is(tmp_path):
+    first = {report.name: report for report in fakes.walk(tmp_path)}
+    manifest = Store(tmp_path).folder("fake_plain", first["val@best"].key) / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    with pytest.raises(UserError, match=r"schema version 99.*upgrade nightshift") as caught:
+        fakes.walk(tmp_path)
+    assert str(manifest) in str(caught.value)
+    assert manifest.is_file()
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_a_row_s_training_is_made_again_where_only_its_evaluations_are_left(tmp_path):
+    """A trial that ends needs its steps and curves, although no evaluation has to run."""
+    from orchestrator.trial import Place, Trial, run_trial
+
+    place = Place(tmp_path, {}, {})
+    one = Trial.of(fakes.study(), fakes.study().arms["plain"], {}, Seeds(0, 0, "last"), place)
+
+    def run():
+        return run_trial(
+            one,
+            make_context=lambda folder, *, on_report, guard: PlainContext(folder, on_report=on_report, guard=guard),
+            observe=lambda event: None,
+        )
+
+    tmp_path.mkdir(exist_ok=True)
+    assert run().training == {"value": 0}
+    (Store(tmp_path).folder("fake", one.planned["train"].key) / "value.txt").write_text("harm")
+    Store._verified.clear()  # As in another process.
+    again = run()
+    assert again.training == {"value": 0}
+    assert [stage["name"] for stage in again.stages if not stage["hit"]] == ["train"]
+
+
+@pytest.mark.usefixtures("fake_methods")
 def test_who_lost_the_lease_takes_what_the_other_one_made(tmp_path):
     """This process stood still in the middle of a stage; another one takes over and finishes it."""
     from orchestrator.leases import LeaseLost
@@ -236,6 +275,39 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
 
 @pytest.mark.usefixtures("fake_methods")
 def test_nothing_of_a_stage_in_progress_outlives_its_publication(tmp_path):
+    fakes.walk(tmp_path)
+    assert list((tmp_path / "partial").rglob("*")) == []
+
+
+def litter(folder, holder):
+    """What a killed maker leaves: its lease, a checkpoint, files of leases; ``holder`` is a process of this host."""
+    (folder / "step-00000010").mkdir(parents=True)
+    (folder / "step-00000010" / "state.pt").write_bytes(b"state")
+    (folder / ".0123.lease-aside").write_text("{")
+    record = {"token": "0123", "host": socket.gethostname(), "pid": holder.pid, "beats": 1}
+    (folder / "lease").write_text(json.dumps({**record, "started": holder.create_time()}))
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_what_was_published_just_before_a_kill_is_tidied_up_by_whoever_meets_it_next(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    holder = psutil.Process(child.pid)
+    partial = tmp_path / "partial" / fakes.keys(fakes.study())["train"]
+    fakes.walk(tmp_path)
+    litter(partial, holder)
+    fakes.walk(tmp_path)
+    assert (partial / "step-00000010" / "state.pt").is_file(), "its maker is alive and tidies up itself"
+    child.kill()
+    child.wait()
+    fakes.walk(tmp_path)
+    assert list((tmp_path / "partial").rglob("*")) == []
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_the_files_of_killed_waiters_go_with_the_stage_that_they_waited_for(tmp_path):
+    partial = tmp_path / "partial" / fakes.keys(fakes.study())["train"]
+    litter(partial, psutil.Process())
+    (partial / "lease").unlink()
     fakes.walk(tmp_path)
     assert list((tmp_path / "partial").rglob("*")) == []
 

@@ -3,17 +3,16 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from results.store import write_scores
 from tests.orchestrator import fakes
 
 VERBS = [
-    ("run",), ("sweep",), ("list",), ("show",), ("leaderboard",),
+    ("run",), ("sweep",), ("confirm",), ("list",), ("show",), ("leaderboard",), ("compare",),
     ("data", "make"), ("data", "check"), ("data", "index"),
+    ("data", "pack"), ("data", "fog"),
 ]  # fmt: skip
 
 
@@ -29,7 +28,7 @@ def test_the_help_of_every_verb_ends_with_an_example(nightshift, verb):
 def test_the_help_lists_every_verb(nightshift):
     done = nightshift("--help")
     assert done.code == 0
-    for verb in ("run", "sweep", "list", "show", "leaderboard", "data"):
+    for verb in ("run", "sweep", "confirm", "list", "show", "leaderboard", "compare", "data"):
         assert re.search(rf"^\W*{verb} ", done.out, re.MULTILINE), verb
 
 
@@ -116,6 +115,14 @@ def test_show_gives_the_graph_and_changes_nothing(nightshift, tmp_path):
     assert {stage["name"]: stage["key"] for stage in stages} == {name: one.key for name, one in trial.planned.items()}
     assert {stage["hit"] for stage in stages} == {False}
     assert list(storage.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("show", "camvid"), ("sweep", "camvid", "--dry-run", "--trials", "2")])
+def test_looking_keeps_nothing_but_fingerprints_of_data(nightshift, tmp_path, camvid_root, words):
+    storage = tmp_path / "storage"
+    done = nightshift(*words, "--set", f"data.camvid.root={camvid_root}", "--storage", storage)
+    assert done.code == 0, done.err
+    assert [path.name for path in storage.iterdir()] == ["fingerprints"]
 
 
 def test_show_follows_the_command_line(nightshift, tmp_path):
@@ -226,36 +233,6 @@ def test_the_published_leaderboard_opens(nightshift):
     done = nightshift("leaderboard", "--published", "--rows", "--json")
     assert done.code == 0
     assert isinstance(json.loads(done.out), list)
-
-
-def test_data_make_writes_a_tree_that_data_check_and_index_read(nightshift, tmp_path):
-    words = ("--height", 32, "--width", 64, "--train", 2, "--val", 1, "--test", 1)
-    made = nightshift("data", "make", "toy_city", "--output", tmp_path / "city", *words)
-    assert (made.code, made.err) == (0, "")
-    total = int(made.out.split()[0])
-    assert [path.name for path in tmp_path.iterdir()] == ["city"]
-    checked = nightshift("data", "check", "toy_city", "--root", tmp_path / "city")
-    assert (checked.code, checked.out) == (0, f"toy_city: {total} images, 0 problems\n")
-    splits = json.loads(nightshift("data", "index", "toy_city", "--root", tmp_path / "city", "--json").out)["splits"]
-    assert [(split["split"], split["images"]) for split in splits[:2]] == [("day_train", 2), ("day_val", 1)]
-    assert sum(split["images"] for split in splits) == total
-    assert sum(splits[0]["class_frequency"].values()) == pytest.approx(1)
-    assert len({split["fingerprint"] for split in splits}) == len(splits) >= 6
-    table = nightshift("data", "index", "toy_city", "--root", tmp_path / "city")
-    assert table.code == 0
-    assert "vegetation" in table.out
-
-
-def test_full_fingerprints_differ_from_those_of_the_edges(nightshift, camvid_root):
-    index = ("data", "index", "camvid", "--root", camvid_root, "--json")
-    edges, full = (json.loads(nightshift(*index, *more).out)["splits"] for more in ((), ("--full",)))
-    assert [split["fingerprint"] for split in edges] != [split["fingerprint"] for split in full]
-    frequencies = {split["split"]: split["class_frequency"] for split in edges}
-    assert frequencies["dusk_adapt"] is None
-    label = np.asarray(Image.open(camvid_root / "labels" / "day_val_0.png"))
-    other = np.asarray(Image.open(camvid_root / "labels" / "day_val_1.png"))
-    both = np.concatenate([label.ravel(), other.ravel()])
-    assert frequencies["day_val"]["sky"] == pytest.approx((both == 0).sum() / (both != 11).sum())
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("x")])

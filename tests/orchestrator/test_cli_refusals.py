@@ -5,6 +5,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from PIL import Image
 
 TINY = ("--set", "train.height=32", "--set", "train.width=32", "--set", "train.loop.steps=1")
@@ -45,19 +46,26 @@ def test_data_check_lists_all_that_is_wrong(nightshift, camvid_root):
     check = ("data", "check", "camvid", "--root", camvid_root)
     whole = nightshift(*check)
     assert whole.code == 0
-    assert whole.out == "camvid: 8 images, 0 problems\n"
+    *notes, summary = whole.out.splitlines()
+    assert summary == "camvid: 8 images, 0 problems"
+    assert notes[0] == "note: camvid/day_train has 2 images, as released it has 305"
+    assert len(notes) == 4
+    complete = nightshift(*check, "--complete")
+    assert complete.code == 2
+    assert complete.out.splitlines()[-1] == "camvid: 8 images, 4 problems"
     for _, damage in BROKEN.values():
         damage(camvid_root)
     done = nightshift(*check)
     assert done.code == 2
-    *problems, summary = done.out.splitlines()
+    *problems, summary = [line for line in done.out.splitlines() if not line.startswith("note: ")]
     assert summary == f"camvid: 8 images, {len(BROKEN)} problems"
     assert len(problems) == len(BROKEN)
     for name, _ in BROKEN.values():
         assert sum(name in problem for problem in problems) == 1, name
     found = json.loads(nightshift(*check, "--json").out)
     assert found["problems"] == problems
-    assert found["images"] == {"day_train": 2, "day_val": 2, "dusk_adapt": 2, "dusk_val": 2}
+    present = {name: count for name, count in found["images"].items() if count}
+    assert present == {"day_train": 2, "day_val": 2, "dusk_adapt": 2, "dusk_val": 2}
     one = nightshift(*check, "--split", "dusk_adapt")
     assert one.code == 2
     assert one.out.splitlines()[-1] == "camvid: 2 images, 1 problems"
@@ -87,7 +95,36 @@ def test_data_make_refuses_a_folder_that_exists_and_a_size_that_does_not_fit(nig
     done = nightshift("data", "make", "toy_city", "--output", tmp_path / "new", "--height", "33")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "multiple of 32" in done.err
+    done = nightshift("data", "make", "toy_city", "--output", tmp_path / "new", "--domains", "day,nigth")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "unknown domain 'nigth': did you mean 'night'" in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+PACK = ("--height", 8, "--width", 8, "--split")
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_trian"), "did you mean 'day_train'"),
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_train:3"), "asks for 3 images, and"),
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_train:some.txt"), "some.txt is missing"),
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_train:../x.txt"), "entries must stay inside the root"),
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_train:0"), "takes no image"),
+        (("pack", "camvid", "--root", "{root}", *PACK, "day_train", "--split", "day_train"), "splits must differ"),
+        (("pack", "camvid", "--root", "{root}/absent", *PACK, "day_train"), "does not exist; it needs images/"),
+        (("fog", "--root", "{root}"), "has no image of cityscapes/val"),
+        (("index", "camvid", "--root", "{root}", "--parquet", "{root}/no/x.parquet"), "does not exist; make it first"),
+    ],
+    ids=str,
+)
+def test_data_pack_fog_and_index_refuse_in_one_line(nightshift, camvid_root, tmp_path, words, what):
+    words = [str(word).replace("{root}", str(camvid_root)) for word in words]
+    done = nightshift("data", *words, *(() if words[0] == "index" else ("--storage", tmp_path / "s")))
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done
+    assert what in done.err
+    assert not (tmp_path / "s" / "artifacts").exists()
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep", "show"])
@@ -100,6 +137,30 @@ def test_missing_data_names_the_option(refused, tmp_path, verb):
     refused(verb, "camvid", "--data-root", absent, what=("--data-root", str(absent), "does not exist"))
     (tmp_path / "empty").mkdir()
     refused(verb, "camvid", "--set", f"data.camvid.root={tmp_path / 'empty'}", what=("day_train.txt", "is missing"))
+
+
+@pytest.mark.parametrize(
+    ("field", "distribution", "what"),
+    [
+        ("loss.alfa", FloatDistribution(0.0, 1.0), ("varies 'loss.alfa'", "did you mean 'loss.alpha'")),
+        ("loss.alpha", FloatDistribution(0.0, 1.5), ("train.loss.alpha", "less than or equal to 1", "1.5")),
+        ("loss.alpha", CategoricalDistribution(["low"]), ("train.loss.alpha", "valid number", "'low'")),
+        ("batch_size", FloatDistribution(0.5, 4.5), ("train.batch_size", "valid integer", "0.5")),
+    ],
+    ids=["unknown field", "out of bounds", "wrong choice", "wrong type"],
+)
+def test_a_space_that_the_stage_cannot_take_is_refused_before_anything_starts(
+    refused, monkeypatch, field, distribution, what
+):
+    monkeypatch.setattr("search_spaces.space", lambda name: ("supervised", {field: distribution}))
+    refused("sweep", "demo", what=what)
+
+
+def test_the_real_preset_without_its_data_names_the_toy(refused):
+    refused(
+        "run", "gta5_to_cityscapes", "--preset", "real",
+        what=("no folder is known for the data set cityscapes", "--data-root", "--preset toy_city"),
+    )  # fmt: skip
 
 
 NAMES = [
@@ -197,6 +258,38 @@ def test_pretrained_weights_without_network_say_which_path_would_do(refused, mon
         *TINY,
         what=("'imagenet' of resnet18 could not be downloaded", "resnet18.pth", "none"),
     )
+
+
+def test_a_trial_without_retry_is_refused_and_nothing_is_looked_up(refused):
+    refused("resume", "one", "--trial", "t0123456789", what=("--trial t0123456789", "add --retry failed"))
+
+
+def test_a_sweep_of_a_newer_version_is_not_resumed(nightshift, tmp_path):
+    request = tmp_path / "sweeps" / "one" / "request.json"
+    request.parent.mkdir(parents=True)
+    request.write_text('{"schema_version": 99, "experiment": "demo", "name": "one", "unheard_of": 1}')
+    done = nightshift("resume", "one", "--storage", tmp_path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for part in (str(request), "schema version 99", "upgrade nightshift"):
+        assert part in done.err
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        ('{"experiment": "demo", "name": "one", "trails": 3}', ("request.trails", "not permitted")),
+        ('{"experiment": "demo", "name": "one", "trials": "many"}', ("request.trials", "'many'")),
+        ('{"experiment": "demo", ', ("is damaged",)),
+    ],
+)
+def test_a_request_with_an_unknown_field_or_a_wrong_type_is_named(nightshift, tmp_path, record, what):
+    request = tmp_path / "sweeps" / "one" / "request.json"
+    request.parent.mkdir(parents=True)
+    request.write_text(record)
+    done = nightshift("resume", "one", "--storage", tmp_path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    for part in (str(request), *what):
+        assert part in done.err
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])

@@ -126,6 +126,46 @@ def test_garbage_is_what_no_row_refers_to(tmp_path):
     assert garbage(tmp_path) == []
 
 
+def unfinished(storage, key):
+    folder = storage / "partial" / key / "step-00000010"
+    folder.mkdir(parents=True)
+    return folder.parent
+
+
+def test_what_a_trial_of_a_sweep_may_still_need_is_no_garbage(tmp_path):
+    for key in ("made for a killed one", "made for a pruned one"):
+        artifact(tmp_path, key)
+    for key in ("of a killed one", "of a pruned one", "of a failed one"):
+        unfinished(tmp_path, key)
+    ledger = Ledger(tmp_path, "s")
+    ledger.begin("killed", {"keys": ["made for a killed one", "of a killed one"]})
+    for status in ("failed", "pruned"):
+        ledger.begin(status, {"keys": [f"made for a {status} one", f"of a {status} one"]})
+        ledger.finish(status, 0, {"status": status, "scores": {}})
+    assert {one.path.name for one in garbage(tmp_path)} == {"made for a pruned one", "of a pruned one"}
+
+
+def test_garbage_is_not_judged_by_a_ledger_that_cannot_be_read(tmp_path):
+    ledger = Ledger(tmp_path, "s")
+    ledger.begin("t0", {"keys": ["k1"]})
+    (ledger.root / "attempts" / "t0.000.json").write_text("{")
+    with pytest.raises(UserError, match=r"attempts .* is damaged"):
+        garbage(tmp_path)
+
+
+def test_what_a_newer_version_wrote_is_named_and_left_alone(tmp_path):
+    folder = artifact(tmp_path, "k1").folder
+    ledger = Ledger(tmp_path, "s")
+    ledger.open({"experiment": "e"})
+    for path in (folder / "manifest.json", ledger.root / "spec.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+    found = list(examine(tmp_path))
+    assert [finding.path for finding in found] == [folder, ledger.root / "spec.json"]
+    for finding in found:
+        assert "upgrade nightshift" in finding.problem
+        assert finding.repair is None
+
+
 def test_garbage_is_not_judged_by_a_leaderboard_that_cannot_be_read_whole(tmp_path):
     artifact(tmp_path, "k1")
     torn = write_scores(tmp_path, [row(["k1"])])

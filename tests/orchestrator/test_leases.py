@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator import leases
@@ -114,6 +115,21 @@ def test_the_lease_of_a_killed_process_on_this_host_is_taken_at_once(tmp_path):
     assert told == [f"process {holder.pid} on {socket.gethostname()}"]
     lease.release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_a_process_that_is_gone_or_dead_and_not_yet_buried_by_its_parent(tmp_path):
+    path = tmp_path / "lease"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    while psutil.Process(holder.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    told = []
+    lease = acquire(path, unless=lambda: False, waiting=told.append, ttl_seconds=10_000, poll_seconds=60)
+    assert lease.is_held()
+    assert told == []
+    lease.release()
+    holder.wait()
 
 
 def test_a_lease_from_another_host_is_taken_when_it_stood_still_for_its_time_to_live(tmp_path):
@@ -254,3 +270,20 @@ def test_take_refuses_a_living_holder_at_once_and_takes_a_dead_one(tmp_path):
     taken = take(held.path)
     assert taken is not None
     taken.release()
+
+
+def test_who_waits_says_so_at_growing_intervals(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "FIRST_REMINDER_SECONDS", 0.05)
+    holder = leases.Lease(tmp_path / "lease")
+    assert holder.try_acquire()
+    told, until = [], time.monotonic() + 1.0
+    assert (
+        leases.acquire(
+            tmp_path / "lease", unless=lambda: time.monotonic() > until, waiting=told.append, poll_seconds=0.005
+        )
+        is None
+    )
+    holder.release()
+    assert told[0] == f"process {os.getpid()} on {socket.gethostname()}"
+    assert all(text.startswith(told[0] + ", ") and text.endswith(" s so far") for text in told[1:])
+    assert 2 <= len(told) <= 6, "at 0, 0.05, 0.1, 0.2, 0.4 and 0.8 s"

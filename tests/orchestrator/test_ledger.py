@@ -1,7 +1,9 @@
+import json
 import threading
 
 import pytest
 
+from orchestrator.files import SCHEMA_VERSION, NewerSchema
 from orchestrator.ledger import Ledger, attempt_name
 from trainers.errors import UserError
 
@@ -83,6 +85,15 @@ def test_the_last_attempt_that_ended_is_the_outcome(tmp_path):
     assert ledger.outcomes() == {"t0": (2, {"status": "finished"})}
 
 
+def test_records_beyond_the_padding_of_their_number_come_last(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    for attempt in (1000, 2, 999):
+        ledger.write("outcomes", attempt_name("t0", attempt), {"status": "failed"})
+        ledger.write("asked", f"c{10 * attempt:04d}", {})
+    assert ledger.outcomes()["t0"][0] == 1000
+    assert list(ledger.read("asked")) == ["c0020", "c9990", "c10000"]
+
+
 def test_a_damaged_record_is_named(tmp_path):
     ledger = Ledger(tmp_path, "one")
     ledger.write("outcomes", "t0.000", {"status": "finished"})
@@ -104,3 +115,49 @@ def test_the_trace_of_a_bug_is_kept_in_a_file(tmp_path):
     path = Ledger(tmp_path, "one").write_failure("t0", 1, "Traceback …")
     assert path == tmp_path / "sweeps" / "one" / "failures" / "t0.001.txt"
     assert path.read_text() == "Traceback …"
+
+
+def test_a_ledger_of_a_newer_version_is_refused_with_what_to_do(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    ledger.open(SPEC)
+    ledger.write("asked", "c0000", {})
+    path = ledger.root / "spec.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": SCHEMA_VERSION + 1}))
+    for use in (lambda: Ledger(tmp_path, "one").open(SPEC), lambda: Ledger(tmp_path, "one").read("asked")):
+        with pytest.raises(NewerSchema, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade nightshift") as caught:
+            use()
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_ledger_from_before_versions_were_written_is_read(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    ledger.root.mkdir(parents=True)
+    (ledger.root / "spec.json").write_text(json.dumps(SPEC))
+    assert ledger.open(SPEC) is False
+    ledger.write("outcomes", "t0.000", {"status": "finished", "scores": {"val": 1}})
+    assert ledger.outcomes() == {"t0": (0, {"status": "finished", "scores": {"val": 1}})}
+    ledger.write("attempts", "t0.001", {"seed": 0})
+    assert list(ledger.open_keys()) == []
+
+
+def test_results_of_evaluations_lie_beside_the_outcome_and_are_read_only_when_needed(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    ledger.finish("t0", 1, {"status": "finished", "scores": {"val@best": {"miou": 0.5}}})
+    assert ledger.outcomes() == {"t0": (1, {"status": "finished", "scores": {}})}
+    assert ledger.scores("t0", 1) == {"val@best": {"miou": 0.5}}
+    (ledger.root / "scores" / "t0.001.json").unlink()
+    with pytest.raises(UserError, match=r"scores/t0\.001\.json is missing.*collected again from its artifacts"):
+        ledger.scores("t0", 1)
+
+
+def test_the_keys_of_trials_that_may_still_go_on_are_open(tmp_path):
+    ledger = Ledger(tmp_path, "one")
+    for trial in ("finished", "pruned", "failed", "diverged", "killed", "again"):
+        ledger.begin(trial, {"keys": [f"{trial} key"]})
+    for trial in ("finished", "pruned", "failed", "diverged", "again"):
+        status = "finished" if trial == "again" else trial
+        ledger.finish(trial, 0, {"status": status, "scores": {}})
+    ledger.begin("again", {"keys": ["again key 1"]})
+    ledger.write("shared", "s", {"keys": ["shared key"]})
+    assert sorted(ledger.open_keys()) == ["again key 1", "diverged key", "failed key", "killed key", "shared key"]

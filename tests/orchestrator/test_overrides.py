@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.cli.options import configure
 from orchestrator.experiments.demo import toy_city
-from orchestrator.overrides import assign, parse_assignments, read_config_file, split_roots
+from orchestrator.overrides import absolute_paths, assign, parse_assignments, read_config_file, split_roots
 from trainers.errors import UserError
 
 
@@ -25,6 +25,24 @@ def test_values_are_read_as_yaml_and_typed_by_the_field():
     assert train("train.loss.normalise_focal=false").loss.normalise_focal is False
     weights = train(f"train.loss.focal_class_weights={[1.0] * 19}").loss.focal_class_weights
     assert weights == (1.0,) * 19
+
+
+def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = {
+        "data.camvid.root": "camvid",
+        "train.network.weights": "weights/resnet18.pth",
+        "source.network.weights": "~/best.pt",
+        "other.network.weights": "imagenet",
+        "train.loss.focal_class_weights": [1.0],
+        "train.select": "toy_city/day_val",
+    }
+    assert absolute_paths(given) == given | {
+        "data.camvid.root": str(tmp_path / "camvid"),
+        "train.network.weights": str(tmp_path / "weights" / "resnet18.pth"),
+        "source.network.weights": str(tmp_path / "home" / "best.pt"),
+    }
 
 
 def test_only_the_named_stage_changes_and_the_experiment_stays():

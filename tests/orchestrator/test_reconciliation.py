@@ -107,6 +107,16 @@ def test_one_failed_trial_can_be_named(tmp_path):
     assert again.next_trial() is None
 
 
+def test_a_trial_that_cannot_be_retried_is_refused(tmp_path):
+    first = new_search(tmp_path, trials=2)
+    drive(first, 1, FAILED)
+    drive(first)
+    failed, finished_one = (trial.id for trial, _, _ in edited(first).known)
+    for name, retry in (("t0", "failed"), (finished_one, "failed"), (failed, "diverged")):
+        with pytest.raises(UserError, match=rf"--trial {name}: the sweep one has no {retry} trial of this name"):
+            edited(first, retry=frozenset({retry}), retry_trial=name)
+
+
 def test_the_other_seeds_wait_for_the_first_and_never_run_when_it_was_pruned(tmp_path):
     search = edited(new_search(tmp_path, trials=2, num_seeds=3), first_seed_races=True)
     trial, attempt = search.next_trial()

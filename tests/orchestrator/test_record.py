@@ -141,7 +141,7 @@ def test_devices_count_the_workers_and_auto_precision_is_resolved(tmp_path):
     ],
 )
 def test_a_trial_that_did_not_finish_has_one_row_that_says_why(trial, tmp_path, error, status, kind, message):
-    outcome = failure(error)
+    outcome = failure(error, tmp_path)
     record(trial, outcome, sweep="one", attempt=0)
     (row,) = read_scores(tmp_path)[0].to_pylist()
     assert (row["status"], row["failure_class"], row["message"]) == (status, kind, message)
@@ -152,7 +152,7 @@ def test_a_trial_that_did_not_finish_has_one_row_that_says_why(trial, tmp_path, 
 
 
 def test_a_later_attempt_replaces_a_failure(trial, tmp_path):
-    record(trial, failure(RuntimeError("no")), sweep="one", attempt=0)
+    record(trial, failure(RuntimeError("no"), tmp_path), sweep="one", attempt=0)
     assert recorded_trials(tmp_path, "one") == {trial.id: (0, "failed")}
     record(trial, finished(trial), sweep="one", attempt=1)
     assert recorded_trials(tmp_path, "one") == {trial.id: (1, "finished")}
@@ -187,5 +187,5 @@ def test_the_curves_of_a_training_are_written_whoever_trained_it(trial, tmp_path
 
 
 def test_a_trial_without_training_has_no_curves(trial, tmp_path):
-    record(trial, failure(RuntimeError("no")), sweep="one", attempt=0)
+    record(trial, failure(RuntimeError("no"), tmp_path), sweep="one", attempt=0)
     assert len(read_curves(tmp_path)[0]) == 0

@@ -118,7 +118,7 @@ def test_of_several_lost_ranks_the_cause_is_named_and_not_its_consequence():
 def test_losses_count_only_in_a_row_without_progress():
     losses = Losses()
     assert [losses.one_too_many() for _ in range(MAX_RETRIES)] == [False] * MAX_RETRIES
-    losses.reached = 1.0
+    losses.heard(Event("progress", "train", metrics={"step": 1.0}))
     assert not losses.one_too_many()
     assert [losses.one_too_many() for _ in range(MAX_RETRIES)] == [False] * (MAX_RETRIES - 1) + [True]
 

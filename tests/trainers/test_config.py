@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
-from trainers.config import RUNTIME, keyed, walk
+from trainers.config import ADDED, RUNTIME, keyed, walk
 from trainers.errors import UserError
 from trainers.loop_config import LoopConfig
 from trainers.registry import METHODS, method
@@ -47,6 +48,35 @@ def test_no_runtime_field_is_left_anywhere_in_a_key():
         f"checkpoint_every_{unit}" for unit in ("steps", "seconds")
     }
     assert not any(f'"{name}"' in json.dumps(keyed(config())) for name in runtime)
+
+
+def test_fields_that_came_later_leave_the_keys_of_defaults_as_they_were():
+    """The digest is that of the configuration before ``rates``, ``normalization`` and ``auxiliary_weight`` existed."""
+    canonical = json.dumps(keyed(config()), sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(canonical.encode()).hexdigest()[:32] == "be8ba189a5df74eb72139349b8112d2a"
+    added = {
+        name
+        for model in walk(config())
+        for name, field in type(model).model_fields.items()
+        if field.json_schema_extra == ADDED
+    }
+    assert {"rates", "normalization", "auxiliary_weight"} <= added
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("network", {"architecture": "deeplabv2", "rates": [6, 12]}),
+                         ("network", {"architecture": "deeplabv2", "normalization": "imagenet"}),
+                         ("loss", {"auxiliary_weight": 0.5})],
+)  # fmt: skip
+def test_fields_that_came_later_enter_the_key_where_they_are_set(field: str, value: dict[str, object]):
+    base = {"architecture": value.get("architecture", "bisenet")}
+    with_it = {"network": base, field: value}
+    assert keyed(config(**with_it)) != keyed(config(network=base))
+
+
+def test_a_weight_of_auxiliary_heads_is_refused_where_there_are_none():
+    with pytest.raises(ValidationError, match="FPN has no auxiliary head, only bisenet, bisenet_original, pspnet"):
+        config(loss={"auxiliary_weight": 0.4})
 
 
 def test_a_key_does_not_depend_on_whether_a_default_is_written_out():

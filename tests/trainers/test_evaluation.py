@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.references import evaluation as reference
 from trainers.data.label_spaces import CLASS_SETS, NUM_CLASSES
 from trainers.data.loader import Batch
-from trainers.evaluation import Scores, Tally, confusion_matrix, scores, tally_split
+from trainers.evaluation import Scores, Tally, confusion_matrix, miou_batchmean, scores, tally_split
 
 ALL = CLASS_SETS["cityscapes19"]
 
@@ -155,3 +155,38 @@ def test_a_tally_does_not_depend_on_how_the_split_is_cut():
     reduced = parts[0].reduced(lambda part: part + next(shared))
     assert torch.equal(reduced.confusion, whole.confusion)
     assert reduced.infomax() == pytest.approx(whole.infomax(), abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+def test_the_batchwise_mean_is_that_of_the_slow_loop(batch_size: int):
+    """Sum of the classes' IoU in each batch, absent ones 0, over 19 times the batches."""
+    truth, predicted = random_maps(3, classes=(0, 2, 7, 13), images=5)
+    total, batches = 0.0, 0
+    for start in range(0, 5, batch_size):
+        part = slice(start, start + batch_size)
+        pairs = [(t, p) for t, p in zip(truth[part].flatten().tolist(), predicted[part].flatten().tolist(), strict=True)
+                 if t != 255]  # fmt: skip
+        sets = reference.class_sets([t for t, _ in pairs], [p for _, p in pairs], 19)
+        total += sum(one.iou or 0.0 for one in sets)
+        batches += 1
+    confusions = torch.stack([confusion_matrix(truth[[i]], predicted[[i]]) for i in range(5)]).numpy()
+    assert miou_batchmean(confusions, batch_size) == pytest.approx(total / (19 * batches))
+
+
+def test_the_batchwise_mean_over_one_batch_is_the_score_with_zeros_and_else_another():
+    truth, predicted = random_maps(3, classes=(0, 2, 7, 13), images=5)
+    truth[:3], predicted[:3] = 0, 0
+    confusions = torch.stack([confusion_matrix(truth[[i]], predicted[[i]]) for i in range(5)]).numpy()
+    assert miou_batchmean(confusions, 5) == pytest.approx(score(truth, predicted).miou_zeros)
+    assert miou_batchmean(confusions, 1) < 0.8 * miou_batchmean(confusions, 5)
+
+
+def test_each_image_has_its_confusion_matrix_in_order():
+    truth, predicted = random_maps(4, images=5)
+    logits = torch.nn.functional.one_hot(predicted.long(), 19).movedim(-1, 1).float()
+    given = iter([logits[:2], logits[2:4], logits[4:]])
+    batches = [Batch(torch.zeros(len(part), 3, 6, 7, dtype=torch.uint8), part) for part in truth.split(2)]
+    each: list[Tensor] = []
+    tally = tally_split(lambda _: next(given), batches, device=torch.device("cpu"), all_reduce=lambda x: x, each=each)
+    assert [one.tolist() for one in each] == [confusion_matrix(truth[[i]], predicted[[i]]).tolist() for i in range(5)]
+    assert torch.equal(torch.stack(each).sum(dim=0), tally.confusion)

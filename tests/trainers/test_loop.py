@@ -73,7 +73,10 @@ def run(
     config = LoopConfig(
         **{"steps": 4, "score_every_steps": 2, "log_every_steps": 3, "checkpoint_every_steps": 2, **fields}
     )
-    result = train(learner, batches, config, batch_size=2, seed=seed, output=folder, context=context)
+    try:
+        result = train(learner, batches, config, batch_size=2, seed=seed, output=folder, context=context)
+    finally:
+        context.settle()
     return result, reports
 
 

@@ -1,61 +1,99 @@
 """The parts of a configuration that methods share. No torch here: a wrong value is answered at once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from trainers.components.networks import (
+    ARCHITECTURES,
+    DEFAULT_RATES,
+    DROPOUT_OPTIONS,
+    ENCODERS,
+    NORMALIZATIONS,
+    PUBLISHED_FAMILY,
+)
 from trainers.components.schedules import SCHEDULES
-from trainers.config import Config
+from trainers.config import Config, added_field
 from trainers.data.fingerprint import hash_file
 from trainers.data.label_spaces import NUM_CLASSES
 from trainers.errors import UserError, nearest
 
-ARCHITECTURES = (
-    "DPT", "DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "PAN", "PSPNet", "Segformer", "UPerNet", "Unet",
-    "UnetPlusPlus",
-)  # fmt: skip
-"""The architectures of segmentation-models-pytorch; a test holds this list against the library."""
 
-DROPOUT_OPTIONS = {
-    "DeepLabV3": "decoder_aspp_dropout",
-    "DeepLabV3Plus": "decoder_aspp_dropout",
-    "FPN": "decoder_dropout",
-    "PSPNet": "psp_dropout",
-}
-"""What the library calls the dropout of a decoder; it silently swallows the option for all other architectures."""
+def is_weights_path(weights: str) -> bool:
+    """Whether ``weights`` is the path of a file, not a name."""
+    return "/" in weights or Path(weights).suffix in {".pt", ".pth"}
 
 
 class NetworkConfig(Config):
-    """A segmentation network of segmentation-models-pytorch."""
+    """A segmentation network by name: one of ours, or any of segmentation-models-pytorch."""
 
     architecture: str = "FPN"
-    """Decoder by its name in segmentation-models-pytorch."""
+    """``bisenet``, ``bisenet_original``, ``deeplabv2``, ``panoptic_fpn``, ``pspnet``; or a decoder of
+    segmentation-models-pytorch as it is called there (``FPN``, ``DeepLabV3Plus``, ``UPerNet``, ``Segformer`` …)."""
     encoder: str = "resnet18"
-    """Encoder by its name there; ``tu-NAME`` takes any timm network."""
+    """Encoder by its name in segmentation-models-pytorch; ``tu-NAME`` takes any timm network."""
     weights: str = "none"
-    """``none``: random initialization; a name that the library knows (``imagenet``), which downloads; or the path
-    of a state dict of the encoder or of the whole network."""
+    """``none``: random initialization; a name that segmentation-models-pytorch (``imagenet``), torchvision
+    (``IMAGENET1K_V1``) or timm knows for the encoder, which downloads; or the path of a state dict of the encoder or of
+    the whole network."""
     dropout: float | None = Field(None, ge=0, lt=1)
-    """Probability of dropout in the decoder (a key of ``DROPOUT_OPTIONS``); unset leaves the library's (FPN: .2)."""
+    """Probability of dropout in the decoder (a key of ``DROPOUT_OPTIONS``); unset leaves the network's own (FPN: .2,
+    pspnet: .1)."""
+    rates: tuple[int, ...] | None = added_field(None, min_length=1)
+    """Dilations of the decoder's atrous convolutions (a key of ``DEFAULT_RATES``); unset takes the network's own. The
+    released code of AdaptSegNet, DACS, DANNet and Bi-Mix uses (6, 12) of deeplabv2's four."""
+    normalization: str | None = added_field(None)
+    """Images that the weights expect, a key of ``NORMALIZATIONS``; unset: what named weights bring, else what the
+    network was published with (deeplabv2: ``caffe``, all others: ``imagenet``). ``caffe`` also puts the stride of a
+    ResNet's bottleneck into its first 1×1 convolution, where those weights have it."""
 
     @field_validator("architecture")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"unknown architecture {name!r}: {nearest(name, ARCHITECTURES)}")
-        return name
+        return _one_of("architecture", name, ARCHITECTURES)
+
+    @field_validator("encoder")
+    @classmethod
+    def _known_encoder(cls, name: str) -> str:
+        return name if name.startswith("tu-") else _one_of("encoder", name, ENCODERS)
+
+    @field_validator("normalization")
+    @classmethod
+    def _known_normalization(cls, name: str | None) -> str | None:
+        return None if name is None else _one_of("normalization", name, NORMALIZATIONS)
 
     @model_validator(mode="after")
-    def _drops(self) -> "NetworkConfig":
-        if self.dropout is not None and self.architecture not in DROPOUT_OPTIONS:
-            raise ValueError(f"{self.architecture} has no dropout, only {', '.join(DROPOUT_OPTIONS)}; leave it unset")
+    def _fits(self) -> "NetworkConfig":
+        name = self.architecture
+        if self.dropout is not None and name not in DROPOUT_OPTIONS:
+            raise ValueError(f"{name} has no dropout, only {', '.join(DROPOUT_OPTIONS)}; leave it unset")
+        if self.rates is not None and name not in DEFAULT_RATES:
+            raise ValueError(f"{name} has no rates, only {', '.join(DEFAULT_RATES)}; leave them unset")
+        if self.rates is not None and min(self.rates) < 1:
+            raise ValueError(f"rates are dilations of at least 1, got {list(self.rates)}")
+        if self.rates is not None and name != "deeplabv2" and len(self.rates) != len(DEFAULT_RATES[name]):
+            raise ValueError(f"{name} takes {len(DEFAULT_RATES[name])} rates, got {len(self.rates)}")
+        if name == "DPT" and not self.encoder.startswith("tu-"):
+            raise ValueError(f"DPT takes vision transformers of timm (tu-vit_…), not {self.encoder}")
+        if self.normalization is not None and self.has_named_weights():
+            raise ValueError(f"the weights {self.weights!r} bring their own normalization; leave it unset")
         return self
+
+    def has_named_weights(self) -> bool:
+        """Whether ``weights`` is a name that downloads."""
+        return self.weights != "none" and self.weights_file() is None
+
+    def family(self) -> str:
+        """The key of ``NORMALIZATIONS`` that the network is built for."""
+        if self.normalization is not None:
+            return self.normalization
+        return "imagenet" if self.has_named_weights() else PUBLISHED_FAMILY.get(self.architecture, "imagenet")
 
     def weights_file(self) -> Path | None:
         """The path in ``weights``, when it is one."""
-        is_path = "/" in self.weights or Path(self.weights).suffix in {".pt", ".pth"}
-        return Path(self.weights).expanduser() if is_path else None
+        return Path(self.weights).expanduser() if is_weights_path(self.weights) else None
 
     def content(self) -> dict[str, Any]:
         """A weights file counts by its bytes, not by its path."""
@@ -65,6 +103,12 @@ class NetworkConfig(Config):
         if not path.is_file():
             raise UserError(f"network.weights names {path}, which does not exist")
         return {"weights": f"sha256 {hash_file(path, full=True)}"}
+
+
+def _one_of(kind: str, name: str, known: Iterable[str]) -> str:
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: {nearest(name, known)}")
+    return name
 
 
 class LossConfig(Config):
@@ -78,6 +122,8 @@ class LossConfig(Config):
     """Weight per train id (19 numbers > 0) on the focal term; unset weighs all alike."""
     normalise_focal: bool = False
     """Divide the focal term by the detached mean of (1 - p)^gamma, so that alpha does not act as a learning rate."""
+    auxiliary_weight: float | None = added_field(None, ge=0)
+    """Weight of each auxiliary head's loss in training; unset takes the paper's (``AUXILIARY_WEIGHTS``)."""
 
     @field_validator("focal_class_weights")
     @classmethod
@@ -117,8 +163,60 @@ class OptimizerConfig(Config):
         return name
 
 
+class PhotometricConfig(Config):
+    """Color jitter, Gaussian blur and gamma, in this order and all or none: "Augmentation 2" of the GTA5 study.
+
+    Source: the GTA5 → Cityscapes document, section 3.4, which gives the three and the probability but no strengths:
+    those of jitter and blur are DACS's (vikolss/DACS, utils/transformsgpu.py), that of gamma is ours.
+    """
+
+    probability: float = Field(0.0, ge=0, le=1)
+    """Of changing an image; the document's is .5."""
+    brightness: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this."""
+    contrast: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this: distance of a pixel from the image's mean gray."""
+    saturation: float = Field(0.25, ge=0, lt=1)
+    """Factor drawn from 1 ± this: distance of a pixel from its gray."""
+    hue: float = Field(0.25, ge=0, le=0.5)
+    """Largest shift of the hue, in turns of the color wheel."""
+    blur_sigma_min: float = Field(0.15, gt=0, le=10)
+    """Smallest deviation of the blur in pixels."""
+    blur_sigma_max: float = Field(1.15, gt=0, le=10)
+    """Largest deviation of the blur in pixels."""
+    gamma_max: float = Field(1.5, ge=1, le=4)
+    """Exponent drawn log-uniformly from 1 / this to this."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PhotometricConfig":
+        if self.blur_sigma_min > self.blur_sigma_max:
+            raise ValueError(
+                f"blur_sigma_min <= blur_sigma_max must hold, got {self.blur_sigma_min} and {self.blur_sigma_max}"
+            )
+        return self
+
+
+class RareClassConfig(Config):
+    """Rare-class sampling: draw a class, rare ones more often, then an image that shows it.
+
+    P(c) is proportional to exp((1 - f_c) / T) with f_c the share of c among the labeled pixels of the source.
+
+    Source: Hoyer et al., DAFormer; lhoyer/DAFormer, mmseg/datasets/uda_dataset.py.
+    Differs: pixels are shares of the image at the training's size, where the release counts them at full size.
+    """
+
+    temperature: float | None = Field(None, gt=0)
+    """T: .01 in DAFormer, larger is more even; unset shuffles all images alike."""
+    min_share: float = Field(0.0015, gt=0, lt=1)
+    """Share of an image's pixels from which on it shows a class: 3000 pixels of 1914×1052 in DAFormer."""
+    min_crop_ratio: float = Field(0.5, ge=0)
+    """A crop is drawn again until it holds more than this times those pixels of the class."""
+    crop_tries: int = Field(10, ge=1)
+    """Crops that are tried; the last one is taken whatever it holds."""
+
+
 class AugmentationConfig(Config):
-    """Joint geometric augmentation of image and label."""
+    """Joint geometric augmentation of image and label, and photometric augmentation of the image."""
 
     horizontal_flip: float = Field(0.5, ge=0, le=1)
     """Probability of mirroring."""
@@ -130,6 +228,7 @@ class AugmentationConfig(Config):
     """Pixels; unset keeps the input height."""
     crop_width: int | None = Field(None, ge=32)
     """Pixels; unset keeps the input width."""
+    photometric: PhotometricConfig = added_field(PhotometricConfig())
 
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentationConfig":

@@ -1,62 +1,79 @@
 """Data sets by name: where their images and labels lie, and what their label indices mean.
 
-Shape legend: nothing here reads pixels except ``check_split``; the loaders do (``images.py``).
-To add a data set, write its ``list_*`` function and one entry in ``DATASETS``.
+Nothing here reads pixels except ``read_label`` and ``check_split``; the loaders do (``images.py``).
+To add a data set, write its ``list_*`` function into a file of ``layouts/`` and one entry in ``DATASETS``.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from trainers.config import Config
-from trainers.data.label_spaces import CAMVID, CITYSCAPES
+from trainers.data.label_spaces import class_set_of
+from trainers.data.layouts.adverse import ACDC, DARK_ZURICH
+from trainers.data.layouts.camvid import CAMVID_DATASET
+from trainers.data.layouts.cityscapes import CITYSCAPES_DATASET, FOGGY_CITYSCAPES, NIGHTTIME_DRIVING, TOY_CITY
+from trainers.data.layouts.folders import DEHAZING, LABELED_FOLDER
+from trainers.data.layouts.gta5 import GTA5
+from trainers.data.layouts.pools import BDD100K, IMAGES, NEXET
+from trainers.data.packed import INDEX_FILE, is_packed, packed_samples, read_index, shard_files
+from trainers.data.samples import Sample, choose_listed, listed
+from trainers.data.sampling import derive_seed
 from trainers.errors import UserError, nearest
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of a split; ``label`` is ``None`` where the split has no labels."""
-
-    image: Path
-    label: Path | None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What a benchmark's folder looks like."""
-
-    splits: tuple[str, ...]
-    unlabeled: frozenset[str]
-    label_map: Mapping[int, int]
-    """Index in a label PNG → train id; an index that is not a key is an error in the data."""
-    class_set: str
-    """Name in ``label_spaces.CLASS_SETS`` of the classes that its labels can hold."""
-    list_samples: Callable[[Path, str], list[Sample]]
-    layout: str
-    """One line for error messages: what the folder must hold."""
+DATASETS = {
+    "cityscapes": CITYSCAPES_DATASET,
+    "foggy_cityscapes": FOGGY_CITYSCAPES,
+    "gta5": GTA5,
+    "dark_zurich": DARK_ZURICH,
+    "nighttime_driving": NIGHTTIME_DRIVING,
+    "acdc": ACDC,
+    "camvid": CAMVID_DATASET,
+    "toy_city": TOY_CITY,
+    "nexet": NEXET,
+    "bdd100k": BDD100K,
+    "images": IMAGES,
+    "dehazing": DEHAZING,
+    "labeled_folder": LABELED_FOLDER,
+}
+"""Every data set that a split may name."""
 
 
 class DataSplit(Config):
-    """A split of a data set; written ``camvid/day_train``."""
+    """A split of a data set, or a part of one; written ``DATASET/SPLIT[:PART]``.
+
+    ``PART`` is a number of images drawn at random, ``1572`` or with a seed ``1572@7``; negative counts from the other
+    end of the same permutation, so ``train:1572`` and ``train:-200`` share no image; or the name of a text file in the
+    data set's folder that lists images, one per line.
+    """
 
     dataset: str
     split: str
+    count: int | None = None
+    """Images to draw; unset takes all."""
+    seed: int = Field(0, ge=0)
+    """Which permutation ``count`` draws from: no trial's seed, the subset is the same in every trial."""
+    listing: str | None = None
+    """File in the data set's folder that lists the images to take."""
 
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            dataset, separator, split = value.partition("/")
-            if not separator:
-                raise ValueError(f"a split is written DATASET/SPLIT, got {value!r}")
-            return {"dataset": dataset, "split": split}
-        return value
+        if not isinstance(value, str):
+            return value
+        where, _, part = value.partition(":")
+        dataset, separator, split = where.partition("/")
+        if not separator:
+            raise ValueError(f"a split is written DATASET/SPLIT, got {value!r}")
+        fields: dict[str, Any] = {"dataset": dataset, "split": split}
+        count, _, seed = part.partition("@")
+        if count.removeprefix("-").isdecimal() and (not seed or seed.isdecimal()):
+            return {**fields, "count": int(count), "seed": int(seed or 0)}
+        return {**fields, "listing": part} if part else fields
 
     @model_validator(mode="after")
     def _known(self) -> "DataSplit":
@@ -65,99 +82,73 @@ class DataSplit(Config):
         splits = DATASETS[self.dataset].splits
         if self.split not in splits:
             raise ValueError(f"{self.dataset} has no split {self.split!r}: {nearest(self.split, splits)}")
+        if self.count == 0:
+            raise ValueError(f"{self} takes no image; a count is 1 or more, or -1 or less")
+        if self.count is not None and self.listing is not None:
+            raise ValueError(f"{self} has a count and a list; give one of them")
         return self
+
+    @property
+    def part(self) -> str:
+        """The split and what is taken of it, without the data set."""
+        if self.listing is not None:
+            return f"{self.split}:{self.listing}"
+        if self.count is None:
+            return self.split
+        return f"{self.split}:{self.count}" + (f"@{self.seed}" if self.seed else "")
 
     @model_serializer
     def _written(self) -> str:
-        return f"{self.dataset}/{self.split}"
+        return str(self)
 
     def __str__(self) -> str:
-        return f"{self.dataset}/{self.split}"
+        return f"{self.dataset}/{self.part}"
 
 
-def inside(root: Path, relative: str) -> Path:
-    """``root / relative``; a list entry that leaves the root is refused."""
-    path = root / relative
-    if not Path(os.path.normpath(path)).is_relative_to(
-        os.path.normpath(root)
-    ):  # Links inside the root are its owner's.
-        raise UserError(f"{relative!r} in a list of {root} lies outside of it; entries must stay inside the root")
-    return path
+def label_map_of(dataset: str, root: Path) -> Mapping[int, int]:
+    """Index in a label PNG → train id, of the data set in ``root``."""
+    known = DATASETS[dataset]
+    return known.label_map if known.read_label_map is None else known.read_label_map(root)
 
 
-def list_cityscapes(root: Path, split: str) -> list[Sample]:
-    """``leftImg8bit/<split>/<city>/*_leftImg8bit.png`` and ``gtFine/…/*_gtFine_labelIds.png``."""
-    images = sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
-    labels = root / "gtFine" / split
-    return [
-        Sample(image, labels / image.parent.name / image.name.replace("_leftImg8bit", "_gtFine_labelIds"))
-        for image in images
-    ]
+def class_set_at(dataset: str, root: Path) -> str:
+    """Name of the classes that the labels of the data set in ``root`` can hold."""
+    known = DATASETS[dataset]
+    if is_packed(root):
+        return str(read_index(root, dataset)["class_set"])
+    return known.class_set if known.read_label_map is None else class_set_of(known.read_label_map(root).values())
 
 
-def list_toy_city(root: Path, split: str) -> list[Sample]:
-    """Toy City: one Cityscapes tree per domain, the split is ``<domain>_<split>``; pairs and pool have no labels."""
-    if split == "night_pool":
-        return [Sample(image, None) for image in sorted((root / "night_pool" / "images").glob("*.png"))]
-    domain, _, part = split.partition("_")
-    samples = list_cityscapes(root / domain, part)
-    return [Sample(sample.image, None) for sample in samples] if part == "pairs" else samples
+def choose(names: Sequence[str], split: DataSplit, root: Path) -> list[int]:
+    """Positions in ``names`` (sorted paths relative to ``root``) of the images that ``split`` takes, in order.
+
+    Raises:
+        UserError: the split has too few images, or a list names others than its own.
+    """
+    if split.listing is not None:
+        entries = listed(root, split.listing, f"the list that {split} names")
+        return choose_listed(names, entries, where=root / split.listing, root=root)
+    if split.count is None:
+        return list(range(len(names)))
+    if abs(split.count) > len(names):
+        raise UserError(f"{split} asks for {abs(split.count)} images, and {root} has {len(names)} of {split.split}")
+    order = np.random.default_rng(derive_seed(split.seed, "subset")).permutation(len(names))
+    return sorted((order[: split.count] if split.count > 0 else order[split.count :]).tolist())
 
 
-def list_camvid(root: Path, split: str) -> list[Sample]:
-    """``<split>.txt`` names stems of ``images/*.jpg`` (or .png) and ``labels/*.png``."""
-    listing = root / f"{split}.txt"
-    if not listing.is_file():
-        raise UserError(f"{listing} is missing: the CamVid folder needs {DATASETS['camvid'].layout}")
-    unlabeled = split in DATASETS["camvid"].unlabeled
-    samples = []
-    for stem in sorted(set(listing.read_text().split())):  # The key knows which images, so no order may matter.
-        image = inside(root, f"images/{stem}.jpg")
-        if not image.exists() and (png := image.with_suffix(".png")).exists():
-            image = png
-        samples.append(Sample(image, None if unlabeled else inside(root, f"labels/{stem}.png")))
-    return samples
-
-
-DATASETS = {
-    "cityscapes": Dataset(
-        splits=("train", "val"),
-        unlabeled=frozenset(),
-        label_map=CITYSCAPES,
-        class_set="cityscapes19",
-        list_samples=list_cityscapes,
-        layout="leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png",
-    ),
-    "toy_city": Dataset(
-        splits=(
-            *(f"{d}_{part}" for d in ("day", "night", "fog", "game") for part in ("train", "val", "test", "held_out")),
-            "night_pairs",
-            "day_pairs",
-            "night_pool",
-        ),
-        unlabeled=frozenset({"night_pairs", "day_pairs", "night_pool"}),
-        label_map=CITYSCAPES,
-        class_set="cityscapes19",
-        list_samples=list_toy_city,
-        layout="<domain>/leftImg8bit/… and <domain>/gtFine/… as `nightshift data make toy_city` writes them",
-    ),
-    "camvid": Dataset(
-        splits=("day_train", "day_val", "dusk_adapt", "dusk_val"),
-        unlabeled=frozenset({"dusk_adapt"}),
-        label_map=CAMVID,
-        class_set="camvid11",
-        list_samples=list_camvid,
-        layout="images/, labels/ and day_train.txt, day_val.txt, dusk_adapt.txt, dusk_val.txt",
-    ),
-}
-"""Every data set that a split may name."""
+def take(samples: Sequence[Sample], split: DataSplit, root: Path) -> list[Sample]:
+    """The samples of the whole split that ``split`` takes."""
+    if not samples:
+        return []
+    names = [sample.image.relative_to(root).as_posix() for sample in samples]
+    return [samples[position] for position in choose(names, split, root)]
 
 
 def open_split(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
-    """The samples of a split, sorted; every file exists.
+    """The samples of a split, sorted; every file exists, unless the data set is packed.
 
     Raises:
-        UserError: no root is known, the root is missing or empty, or a label is missing.
+        UserError: no root is known, the root is missing or empty, or an image, label or partner is missing.
     """
     dataset = DATASETS[split.dataset]
     if split.dataset not in roots:
@@ -166,13 +157,36 @@ def open_split(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
     root = roots[split.dataset]
     if not root.is_dir():
         raise UserError(f"the folder of {split.dataset}, {root}, does not exist; it needs {dataset.layout}")
+    if is_packed(root):
+        return take_packed(root, split)
     samples = dataset.list_samples(root, split.split)
     if not samples:
         raise UserError(f"{root} has no image of {split}; it needs {dataset.layout}")
-    if missing := [path for sample in samples for path in (sample.image, sample.label) if path and not path.is_file()]:
+    samples = take(samples, split, root)
+    if missing := [path for sample in samples for path in sample.files() if not path.is_file()]:
         more = f" (and {len(missing) - 1} more; `nightshift data check` lists them)" if len(missing) > 1 else ""
         raise UserError(f"{split} names {missing[0]}, which does not exist{more}")
     return samples
+
+
+def take_packed(root: Path, split: DataSplit) -> list[Sample]:
+    """The samples of a split that is packed whole or as this part; their files need not exist any more."""
+    samples = packed_samples(root, split.dataset, split.part)
+    if samples is None:
+        samples = packed_samples(root, split.dataset, split.split)
+        samples = None if samples is None else take(samples, split, root)
+    if samples is None:
+        raise UserError(f"the packed data set {root} holds no {split}; pack it with `nightshift data pack`")
+    return samples
+
+
+def content_files(root: Path, split: DataSplit, samples: Sequence[Sample]) -> list[Path]:
+    """The files that a split's content is in, sorted: those of its samples, or its shards."""
+    if is_packed(root):
+        return sorted([root / INDEX_FILE, *shard_files(root)])
+    beside = DATASETS[split.dataset].side_files.get(split.split)
+    files = {path for sample in samples for path in sample.files()}
+    return sorted(files | ({root / beside} if beside else set()))
 
 
 def decode(path: Path) -> Image.Image:
@@ -189,13 +203,15 @@ def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:
     """Label indices of a PNG as stored, uint8 (h w); an index outside ``label_map`` is named with its file."""
     image = decode(path)
     if image.mode not in ("L", "P"):
-        raise UserError(f"{path} has mode {image.mode}: a label PNG holds one 8-bit index per pixel (mode L or P)")
+        raise UserError(
+            f"{path} has mode {image.mode}: a label PNG holds one 8-bit index per pixel (mode L or P); where a palette "
+            "was read as colors and saved again, take the released file"
+        )
     label = np.asarray(image)
     unknown = sorted(set(np.unique(label).tolist()) - set(label_map))
     if unknown:
-        raise UserError(
-            f"{path} holds label ids {unknown}, which are not in the map ({min(label_map)}–{max(label_map)})"
-        )
+        known = ", ".join(map(str, sorted(label_map))) if len(label_map) < 40 else f"{min(label_map)}–{max(label_map)}"
+        raise UserError(f"{path} holds label ids {unknown}, which are not in the map ({known})")
     return label
 
 
@@ -209,16 +225,18 @@ def open_listing(root: Path, split: DataSplit, *, must_exist: bool) -> list[Samp
     if not root.is_dir():
         raise UserError(f"the folder of {split.dataset}, {root}, does not exist; it needs {dataset.layout}")
     try:
-        return dataset.list_samples(root, split.split)
+        return (
+            take_packed(root, split) if is_packed(root) else take(dataset.list_samples(root, split.split), split, root)
+        )
     except UserError:
         if must_exist:
             raise
         return []
 
 
-def check_split(samples: Sequence[Sample], split: DataSplit) -> Iterator[str | None]:
+def check_split(root: Path, samples: Sequence[Sample], split: DataSplit) -> Iterator[str | None]:
     """Read every file; yields one problem (or ``None``) per sample, so a caller can show progress."""
-    label_map = DATASETS[split.dataset].label_map
+    label_map = label_map_of(split.dataset, root)
     for sample in samples:
         try:
             check_sample(sample, label_map)
@@ -229,11 +247,13 @@ def check_split(samples: Sequence[Sample], split: DataSplit) -> Iterator[str | N
 
 
 def check_sample(sample: Sample, label_map: Mapping[int, int]) -> None:
-    """Image and label decode, have one size, and the label holds known indices only."""
-    for path in (sample.image, sample.label):
-        if path is not None and not path.is_file():
+    """All files decode, image and label have one size, and the label holds known indices only."""
+    for path in sample.files():
+        if not path.is_file():
             raise UserError(f"{path} does not exist")
     image = decode(sample.image)
+    if sample.partner is not None:
+        decode(sample.partner)
     if sample.label is None:
         return
     label = read_label(sample.label, label_map)

@@ -1,6 +1,6 @@
 """Decoded images of a split, resized once and kept in memory that loader workers share.
 
-Shape legend: n images, c channels (RGB), h height, w width. Images are uint8 in 0…255, labels uint8 train ids.
+Shape legend: n images, k planes, h height, w width, c classes. Images are uint8 RGB in 0…255, labels uint8 train ids.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -17,21 +17,31 @@ from trainers.data.datasets import (
     DataSplit,
     Sample,
     check_sizes,
+    class_set_at,
     decode,
+    label_map_of,
     open_split,
     read_label,
 )
-from trainers.data.label_spaces import IGNORE_LABEL, lookup_table
+from trainers.data.label_spaces import IGNORE_LABEL, NUM_CLASSES, lookup_table
+from trainers.data.packed import PackedSplit, is_packed
+from trainers.errors import UserError
 
 ImageAndLabel = tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, " h w"]]
+
+PLANES = 4
+"""Red, green, blue, train id."""
+PLANES_WITH_PARTNER = 7
+"""The same, and the partner's red, green and blue."""
 
 
 class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
     """The images and labels of one split at one size.
 
-    Images are resized with antialiased bilinear filtering, labels (as train ids) by nearest neighbour. A split
+    Images are resized with antialiased bilinear filtering, labels (as train ids) by nearest neighbor. A split
     without labels yields ``IGNORE_LABEL`` everywhere. Where the whole split fits into ``cache_bytes``, each image
-    is decoded once: the cache is one shared-memory tensor that every loader worker fills and reads.
+    is decoded once: the cache is one shared-memory tensor that every loader worker fills and reads. A packed data set
+    is mapped into memory instead.
     """
 
     def __init__(
@@ -42,33 +52,57 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
         height: int,
         width: int,
         cache_bytes: int = 2 << 30,
+        partners: bool = False,
     ) -> None:
-        self.split = split
+        """``partners`` also reads each sample's partner: a paired split is needed."""
+        if partners and split.split not in DATASETS[split.dataset].paired:
+            raise UserError(f"{split} has no pairs; those of {split.dataset} are {_paired(split)}")
+        self.split, self.partners = split, partners
         self.samples = open_split(roots, split)
         self.height, self.width = height, width
-        self._label_map = DATASETS[split.dataset].label_map
-        self._table = lookup_table(self._label_map)
+        root = roots[split.dataset]
+        self.class_set = class_set_at(split.dataset, root)
+        """Name of the classes that the labels can hold."""
+        self._packed: PackedSplit | None = None
         self._cache: Tensor | None = None
-        if len(self.samples) * 4 * height * width <= cache_bytes:
-            # Channels: red, green, blue, label. Two workers that fill one entry write the same bytes.
-            self._cache = torch.empty((len(self.samples), 4, height, width), dtype=torch.uint8).share_memory_()
+        if is_packed(root):
+            parts = (split.part, split.split)
+            self._packed = PackedSplit(root, parts, self.samples, size=(height, width), partners=partners)
+            return
+        self._label_map = label_map_of(split.dataset, root)
+        self._table = lookup_table(self._label_map)
+        shape = (len(self.samples), PLANES_WITH_PARTNER if partners else PLANES, height, width)
+        if np.prod(shape) <= cache_bytes:
+            # Two workers that fill one entry write the same bytes.
+            self._cache = torch.empty(shape, dtype=torch.uint8).share_memory_()
             self._filled = torch.zeros(len(self.samples), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> ImageAndLabel:
-        if self._cache is None:
-            stacked = self._read(self.samples[index])
-        else:
-            if not self._filled[index]:
-                self._cache[index] = self._read(self.samples[index])
-                self._filled[index] = True
-            stacked = self._cache[index]
-        return stacked[:3], stacked[3]
+        planes = self.planes(index)
+        return planes[:3], planes[3]
 
-    def _read(self, sample: Sample) -> UInt8[Tensor, "4 h w"]:
-        """Image channels and train ids of one sample."""
+    def planes(self, index: int) -> UInt8[Tensor, "k h w"]:
+        """Everything that is known of one sample: ``PLANES``, or ``PLANES_WITH_PARTNER``. Never write into it."""
+        if self._packed is not None:
+            return torch.from_numpy(self._packed[index])
+        if self._cache is None:
+            return self._read(self.samples[index])
+        if not self._filled[index]:
+            self._cache[index] = self._read(self.samples[index])
+            self._filled[index] = True
+        return self._cache[index]
+
+    def class_pixels(self) -> Int64[np.ndarray, "n c"]:
+        """Pixels of each class in each image; reads every label once, unless the data set is packed."""
+        if self._packed is not None:
+            return self._packed.class_pixels
+        return np.stack([count_classes(self.planes(index)[3].numpy()) for index in range(len(self))])
+
+    def _read(self, sample: Sample) -> UInt8[Tensor, "k h w"]:
+        """The planes of one sample."""
         size = (self.width, self.height)
         image = decode(sample.image).convert("RGB")
         if sample.label is None:
@@ -77,5 +111,34 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
             label = self._table[read_label(sample.label, self._label_map)]
             check_sizes(sample, image.size, (label.shape[1], label.shape[0]))
             train_ids = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
-        pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-        return torch.from_numpy(np.concatenate([pixels.transpose(2, 0, 1), train_ids[None]]))
+        planes = [_resized(image, size), train_ids[None]]
+        if self.partners:
+            assert sample.partner is not None
+            planes.append(_resized(decode(sample.partner).convert("RGB"), size))
+        return torch.from_numpy(np.concatenate(planes))
+
+
+class PairImages(SplitImages):
+    """The images of a paired split with their partners: both uint8 RGB of one size."""
+
+    def __init__(
+        self, roots: Mapping[str, Path], split: DataSplit, *, height: int, width: int, cache_bytes: int = 2 << 30
+    ) -> None:
+        super().__init__(roots, split, height=height, width=width, cache_bytes=cache_bytes, partners=True)
+
+    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "3 h w"]]:
+        planes = self.planes(index)
+        return planes[:3], planes[4:]
+
+
+def count_classes(train_ids: UInt8[np.ndarray, "h w"]) -> Int64[np.ndarray, " c"]:
+    """Pixels of each class; ignored ones are left out."""
+    return np.bincount(train_ids.ravel(), minlength=IGNORE_LABEL + 1)[:NUM_CLASSES].astype(np.int64)
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "3 h w"]:
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+
+def _paired(split: DataSplit) -> str:
+    return ", ".join(sorted(DATASETS[split.dataset].paired)) or "none"

@@ -6,7 +6,7 @@ table does not know can never pass for a class.
 Source: mcordts/cityscapesScripts, helpers/labels.py (ids, order, colors).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -39,6 +39,9 @@ CITYSCAPES = dict(zip(CITYSCAPES_LABEL_IDS, range(NUM_CLASSES), strict=True)) | 
 )
 """Label id → train id, for ``*_gtFine_labelIds.png``."""
 
+TRAIN_IDS = {**{train_id: train_id for train_id in range(NUM_CLASSES)}, IGNORE_LABEL: IGNORE_LABEL}
+"""Labels that are train ids already, for ``*_labelTrainIds.png``."""
+
 CAMVID = dict(enumerate((10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 18, IGNORE_LABEL)))
 """Index of the 11-class CamVid labels (sky, building, pole, …, bicyclist, void) → train id."""
 
@@ -47,6 +50,23 @@ CLASS_SETS = {
     "camvid11": tuple(sorted(set(CAMVID.values()) - {IGNORE_LABEL})),
 }
 """Train ids that a score averages over, by the name that the leaderboard's ``class_set`` column holds."""
+
+_OWN_CLASSES = "train_ids:"
+"""Begins the name of a class set that has none of its own: the train ids follow."""
+
+
+def class_set_of(train_ids: Iterable[int]) -> str:
+    """The name of the class set that holds ``train_ids``; one without a name is called after its ids."""
+    ids = tuple(sorted(set(train_ids) - {IGNORE_LABEL}))
+    named = {members: name for name, members in CLASS_SETS.items()}
+    return named.get(ids) or _OWN_CLASSES + ",".join(map(str, ids))
+
+
+def class_ids(class_set: str) -> tuple[int, ...]:
+    """The train ids of a class set, by its name."""
+    if class_set.startswith(_OWN_CLASSES):
+        return tuple(int(train_id) for train_id in class_set.removeprefix(_OWN_CLASSES).split(","))
+    return CLASS_SETS[class_set]
 
 
 def lookup_table(label_map: Mapping[int, int]) -> np.ndarray:

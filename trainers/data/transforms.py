@@ -1,4 +1,10 @@
-"""Joint geometric augmentation of an image and its label."""
+"""Joint geometric augmentation of an image and its label, or of a pair; photometric augmentation of an image.
+
+Shape legend: h height, w width, ch and cw those of the crop.
+"""
+
+import math
+import random
 
 import torch
 from jaxtyping import UInt8
@@ -6,7 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from trainers.components.configs import AugmentationConfig
+from trainers.components.configs import AugmentationConfig, PhotometricConfig
 from trainers.data.label_spaces import IGNORE_LABEL
 
 
@@ -27,11 +33,56 @@ def augment(
     image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, " h w"], augmentation: v2.Compose, *, seed: int
 ) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
     """Apply ``augmentation`` with its own random numbers: the result depends on nothing but the arguments."""
+    image, label = _transform(augmentation, seed, tv_tensors.Image(image), tv_tensors.Mask(label))
+    return image, label
+
+
+def augment_pair(
+    image: UInt8[Tensor, "3 h w"], partner: UInt8[Tensor, "3 h w"], augmentation: v2.Compose, *, seed: int
+) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
+    """The same flip, scale and crop for both images of a pair; a mask that is ``IGNORE_LABEL`` beyond them, else 0."""
+    inside = tv_tensors.Mask(torch.zeros_like(image[0]))
+    image, partner, mask = _transform(augmentation, seed, tv_tensors.Image(image), tv_tensors.Image(partner), inside)
+    return image, partner, mask
+
+
+def _transform(augmentation: v2.Compose, seed: int, *inputs: Tensor) -> list[Tensor]:
     generator = torch.default_generator  # The one that torchvision draws from; seeding only it is 10 × faster.
     state = generator.get_state()
     try:
         generator.manual_seed(seed)
-        image, label = augmentation(tv_tensors.Image(image), tv_tensors.Mask(label))
+        outputs = augmentation(*inputs)
     finally:
         generator.set_state(state)
-    return image.as_subclass(Tensor), label.as_subclass(Tensor)
+    return [output.as_subclass(Tensor) for output in outputs]
+
+
+def augment_colors(image: UInt8[Tensor, "3 h w"], config: PhotometricConfig, *, seed: int) -> UInt8[Tensor, "3 h w"]:
+    """Jitter, blur and gamma with the probability of ``config``, on whatever device ``image`` is on.
+
+    The strengths are drawn on the host from ``seed`` alone, so they are the same on every device.
+    """
+    draw = random.Random(seed)  # noqa: S311
+    if draw.random() >= config.probability:
+        return image
+    jitters = [
+        (v2.functional.adjust_brightness, 1 + draw.uniform(-config.brightness, config.brightness)),
+        (v2.functional.adjust_contrast, 1 + draw.uniform(-config.contrast, config.contrast)),
+        (v2.functional.adjust_saturation, 1 + draw.uniform(-config.saturation, config.saturation)),
+        (v2.functional.adjust_hue, draw.uniform(-config.hue, config.hue)),
+    ]
+    draw.shuffle(jitters)
+    sigma = draw.uniform(config.blur_sigma_min, config.blur_sigma_max)
+    gamma = math.exp(draw.uniform(-1, 1) * math.log(config.gamma_max))
+    changed = image.float() / 255  # Once: rounding after each of six steps would show.
+    for jitter, strength in jitters:
+        changed = jitter(changed, strength)
+    changed = v2.functional.gaussian_blur(changed, kernel_size_of(sigma, min(image.shape[1:])), [sigma, sigma])
+    changed = v2.functional.adjust_gamma(changed, gamma)
+    return (changed * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def kernel_size_of(sigma: float, side: int) -> list[int]:
+    """Side of a blur kernel that holds four deviations, odd and smaller than twice the image's ``side``."""
+    radius = min(math.ceil(4 * sigma), side - 1)  # The border is reflected, which takes one pixel less than there is.
+    return [2 * radius + 1, 2 * radius + 1]

@@ -3,20 +3,29 @@
 Shape legend: n images, c = 19 classes, h height, w width.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from trainers.checkpoint import load_state
-from trainers.components.configs import DROPOUT_OPTIONS, NetworkConfig
+from trainers.components.configs import NetworkConfig
+from trainers.components.networks import DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
 from trainers.data.label_spaces import NUM_CLASSES
-from trainers.errors import UserError, nearest
+from trainers.errors import UserError
+from trainers.networks.bisenet import BiSeNet
+from trainers.networks.bisenet_original import BiSeNetOriginal
+from trainers.networks.deeplabv2 import DeepLabV2
+from trainers.networks.panoptic_fpn import PanopticFPN
+from trainers.networks.pspnet import PSPNet
+from trainers.networks.weights import check_encoder, load_weights
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+MIN_PIXELS = 32
+"""Smallest side: the deepest features of an encoder have one cell there."""
+
+LEAST_PIXELS = {"PAN": 128}
+"""Architecture → its smallest side, where that is larger: PAN halves its features, at stride 16, three times more."""
 
 
 class Segmenter(nn.Module):
@@ -25,20 +34,45 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, normalization: Normalization = NORMALIZATIONS["imagenet"]) -> None:
         super().__init__()
         self.network = network
-        self.set_normalization(IMAGENET_MEAN, IMAGENET_STD)
+        self.is_bgr = normalization.is_bgr
+        self.set_normalization(normalization.mean, normalization.std)
+        if self.is_bgr:  # Saved with the weights, so that they cannot be loaded where channels have another order.
+            self.register_buffer("bgr", torch.tensor(1))
 
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Mean and standard deviation of red, green and blue in [0, 1]; they are saved with the weights."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
-    def forward(self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
-        """Logits of images in 0…255 (RGB)."""
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
+    def forward(
+        self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"], *, auxiliary: bool = False
+    ) -> Float[Tensor, "n c h w"] | tuple[Float[Tensor, "n c h w"], ...]:
+        """Logits of images in 0…255 (RGB).
+
+        With ``auxiliary`` a tuple: after the logits those of each auxiliary head, if there are any.
+
+        Raises:
+            UserError: in training mode, one image whose features are pooled to one cell before a batch norm.
+        """
+        normalized = (images - self.mean) / self.std
+        if self.is_bgr:
+            normalized = normalized.flip(1)
+        try:
+            if not auxiliary:
+                return self.network(normalized)
+            if getattr(self.network, "has_auxiliary", False):
+                return self.network(normalized, auxiliary=True)
+            return (self.network(normalized),)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"{type(self.network).__name__} cannot train on one image of {images.shape[-2]}×{images.shape[-1]}: a "
+                f"batch norm sees one value per channel there; use two images or more per worker, or batch_norm frozen"
+            ) from error
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """The parameters that train at the base learning rate."""
@@ -50,108 +84,94 @@ class Segmenter(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in encoder]
 
 
+@cache
+def network_stride(config: NetworkConfig) -> int:
+    """What height and width must be multiples of; 1 where any size is taken. Networks of ours take any."""
+    if config.architecture in NETWORKS:
+        return 1
+    return int(build_segmenter(config, pretrained=False).network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+
+
 def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     """Refuse an unknown encoder, weights that nobody has, and a size that the network cannot take.
 
     Raises:
         UserError: with the nearest names or sizes.
     """
-    from segmentation_models_pytorch.encoders import encoders
-
-    if config.encoder.startswith("tu-"):
-        import timm
-
-        if not timm.is_model(config.encoder[3:]):
-            known = [f"tu-{name}" for name in timm.list_models()]
-            raise UserError(f"unknown timm encoder {config.encoder!r}: {nearest(config.encoder, known)}")
-    elif config.encoder not in encoders:
-        raise UserError(f"unknown encoder {config.encoder!r}: {nearest(config.encoder, encoders)}")
-    elif config.weights != "none" and config.weights_file() is None:
-        known = encoders[config.encoder]["pretrained_settings"]
-        if config.weights not in known:
-            raise UserError(
-                f"unknown weights {config.weights!r} of encoder {config.encoder}: {nearest(config.weights, known)}; "
-                "or `none`, or the path of a .pth file"
-            )
+    check_encoder(config)
     config.content()  # A weights file that does not exist.
-    check_size("height", height)
-    check_size("width", width)
-    if config.weights != "none":
-        build_segmenter(config, pretrained=True)  # What cannot be downloaded or does not fit, before anything starts.
+    check_size(config, height=height, width=width)
+    if config.weights != "none" or config.architecture in NETWORKS:
+        build_segmenter(config, pretrained=True)  # What cannot be built, downloaded or loaded, before anything starts.
 
 
-def check_size(name: str, pixels: int) -> None:
-    """Refuse a side that does not divide by the networks' stride."""
-    if pixels % 32:
-        fits = max(32, round(pixels / 32) * 32)
-        raise UserError(f"{name} {pixels} is not a multiple of 32, the network's stride; the nearest is {fits}")
+def check_size(config: NetworkConfig, *, height: int, width: int) -> None:
+    """Refuse a side that does not divide by the network's stride, or is too small for any."""
+    stride, least = network_stride(config), LEAST_PIXELS.get(config.architecture, MIN_PIXELS)
+    for name, pixels in (("height", height), ("width", width)):
+        if pixels % stride or pixels < least:
+            fits = max(-(-least // stride) * stride, round(pixels / stride) * stride)
+            why = f"not a multiple of {stride}, the network's stride" if pixels % stride else f"less than {least}"
+            raise UserError(f"{name} {pixels} is {why}; the nearest is {fits}")
+
+
+def check_single_image(config: NetworkConfig, *, height: int, width: int) -> None:
+    """Refuse training on one image per worker where a batch norm sees one value per channel.
+
+    Raises:
+        UserError: with the fix. Nothing is computed: the network runs on shapes alone.
+    """
+    segmenter = build_segmenter(config, pretrained=False).to("meta").train()
+    segmenter(torch.empty(1, 3, height, width, device="meta"), auxiliary=True)
 
 
 def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
     """The network, randomly initialized from torch's global seed, or with the weights of ``config``.
 
     Without ``pretrained`` no weights are read: the caller loads a checkpoint, which holds the normalization too.
-    Named weights bring their own; for all others it is ImageNet's.
+    Named weights bring their own; for all others it is that of ``config.family()``.
     """
-    import segmentation_models_pytorch as smp
-
-    options = {} if config.dropout is None else {DROPOUT_OPTIONS[config.architecture]: config.dropout}
-    try:
-        network = smp.create_model(
-            config.architecture, config.encoder, encoder_weights=None, classes=NUM_CLASSES, **options
-        )
-    except ValueError as error:  # Not every decoder takes every encoder.
-        raise UserError(f"{config.architecture} and {config.encoder} do not go together: {error}") from error
-    segmenter = Segmenter(network)
+    build = NETWORKS.get(config.architecture, _library_network)
+    segmenter = Segmenter(build(config), NORMALIZATIONS[config.family()])
     if pretrained and config.weights != "none":
-        _load_weights(segmenter, config)
+        load_weights(segmenter, config)
     return segmenter
 
 
-def _load_weights(segmenter: Segmenter, config: NetworkConfig) -> None:
-    path = config.weights_file()
-    encoder: nn.Module = segmenter.network.encoder  # type: ignore[assignment]
-    if path is None:
-        weights, images = _download(config)
-        if images["input_space"] != "RGB" or images["input_range"] != [0, 1]:
-            raise UserError(
-                f"the weights {config.weights!r} of {config.encoder} expect {images['input_space']} images in "
-                f"{images['input_range']}, and this loader gives RGB in [0, 1]; take other weights"
-            )
-        encoder.load_state_dict(weights)
-        segmenter.set_normalization(images["mean"], images["std"])
-        return
-    state = load_state(path)
-    state = state.get("weights", state)
-    for module in (segmenter, segmenter.network, encoder):
-        if set(module.state_dict()) <= set(state) and isinstance(module, nn.Module):
-            try:
-                module.load_state_dict({name: state[name] for name in module.state_dict()})
-            except RuntimeError as error:
-                shapes = str(error).splitlines()[1].strip()
-                raise UserError(f"{path} does not fit {config.architecture}-{config.encoder}: {shapes}") from error
-            return
-    missing = sorted(set(encoder.state_dict()) - set(state))
-    raise UserError(
-        f"{path} holds neither the encoder {config.encoder} nor the whole {config.architecture}: "
-        f"{len(missing)} tensors are missing, the first is {missing[0]!r}"
-    )
-
-
-def _download(config: NetworkConfig) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The encoder's named weights from the hub or its cache, and the images that they expect."""
+def _library_network(config: NetworkConfig) -> nn.Module:
+    """A network of segmentation-models-pytorch."""
     import segmentation_models_pytorch as smp
 
+    options: dict[str, object] = {}
+    if config.dropout is not None:
+        options[DROPOUT_OPTIONS[config.architecture]] = config.dropout
+    if config.rates is not None:
+        options["decoder_atrous_rates"] = config.rates
+    if config.architecture == "DPT":
+        options["dynamic_img_size"] = True  # Else its vision transformer takes the size of its weights' images alone.
     try:
-        encoder = smp.encoders.get_encoder(config.encoder, weights=config.weights)
-        images: dict[str, Any] = smp.encoders.get_preprocessing_params(config.encoder, config.weights)
-    except (OSError, RuntimeError) as error:  # No network, no cache, no space: hub errors are OSErrors.
-        raise UserError(
-            f"the weights {config.weights!r} of {config.encoder} could not be downloaded ({type(error).__name__}); "
-            f"set network.weights to the path of a file with the encoder's state dict, such as "
-            f"{config.encoder}.pth, or to none for a random start"
-        ) from error
-    return encoder.state_dict(), images
+        network: nn.Module = smp.create_model(
+            config.architecture, config.encoder, encoder_weights=None, classes=NUM_CLASSES, **options
+        )
+    except (
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        TypeError,
+    ) as error:  # Not every decoder takes every encoder.
+        why = " ".join(str(error).split())
+        raise UserError(f"{config.architecture} and {config.encoder} do not go together: {why}") from error
+    if config.architecture == "PSPNet":  # Its encoder ends at stride 8; the library keeps the stages behind it.
+        for stage in ("layer3", "layer4"):
+            getattr(network.encoder, stage, nn.Identity()).requires_grad_(False)
+    if config.architecture == "DPT":  # It reads blocks of a transformer, whose last norm and classifier stay behind.
+        for part in ("norm", "head"):
+            getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)  # type: ignore[union-attr]
+    if config.family() == "caffe":
+        from trainers.networks.encoders import stride_in_first_convolution
+
+        stride_in_first_convolution(network.encoder)  # type: ignore[arg-type]
+    return network
 
 
 def freeze_batch_norm(network: nn.Module) -> None:
@@ -160,3 +180,14 @@ def freeze_batch_norm(network: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
             module.requires_grad_(False)
+
+
+NETWORKS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "bisenet": BiSeNet,
+    "bisenet_original": BiSeNetOriginal,
+    "deeplabv2": DeepLabV2,
+    "panoptic_fpn": PanopticFPN,
+    "pspnet": PSPNet,
+}
+"""Our own networks; every other name is segmentation-models-pytorch's. One that has auxiliary heads says
+``has_auxiliary`` and returns their logits behind its own when called with ``auxiliary=True``."""

@@ -10,29 +10,42 @@ from typing import Any
 
 import torch
 
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_NAMES, CLASS_SETS
+from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
 from trainers.data.loader import evaluation_batches
-from trainers.evaluation import scores, tally_split
-from trainers.networks.segmentation import check_size
+from trainers.evaluation import miou_batchmean, scores, tally_split
+from trainers.networks.segmentation import Segmenter, check_size
+from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
-from trainers.segmentation.trained import load_segmenter
+from trainers.segmentation.trained import Trained, load_segmenter, read_description
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
-    """Refuse absent data and sizes that the network cannot take."""
-    for name, size in (("height", config.height), ("width", config.width)):
-        check_size(name, size or 32)
+    """Refuse absent data, and sizes that the trained network cannot take."""
+    if "segmenter" in inputs:
+        _check_size(config, read_description(inputs["segmenter"]))
     if config.split.dataset in inputs:
         open_split(inputs, config.split)
+
+
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """The same refusal of sizes before the network is trained: ``sources`` are the inputs' configurations."""
+    fields = dict(sources["segmenter"])
+    if {"network", "height", "width"} <= set(fields):
+        _check_size(config, Trained(fields["network"], fields["height"], fields["width"]))
+
+
+def _check_size(config: Config, trained: Trained) -> None:
+    check_size(trained.network, height=config.height or trained.height, width=config.width or trained.width)
 
 
 def run(
     config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
 ) -> dict[str, Any]:
-    """Score the checkpoint.
+    """Score the checkpoint, and leave pictures of a few fixed images.
 
     Returns:
         ``infomax``, ``images``, sizes, the ``step`` of the checkpoint and, where the split has labels, ``confusion``
@@ -44,19 +57,52 @@ def run(
     segmenter.to(context.device).eval()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
-    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce)
-    dataset = DATASETS[config.split.dataset]
+    each: list[torch.Tensor] | None = None if config.batch_mean_size is None else []
+    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce, each=each)
+    if context.rank == 0:
+        draw(segmenter, split, config.pictures, output=output, device=context.device)
     result: dict[str, Any] = {
         "step": step,
         "images": int(tally.images),
         "infomax": tally.infomax(),
         "height": height,
         "width": width,
-        "class_set": dataset.class_set,
+        "class_set": split.class_set,
     }
-    if config.split.split in dataset.unlabeled:
+    if config.split.split in DATASETS[config.split.dataset].unlabeled:
         return result
     confusion = tally.confusion.cpu().numpy()
-    values = vars(scores(confusion, CLASS_SETS[dataset.class_set])).copy()
+    values = vars(scores(confusion, class_ids(split.class_set))).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
+    if each is not None:
+        result["miou_batchmean"] = _batch_mean(config, each, len(split), context)
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}
+
+
+@torch.inference_mode()
+def draw(segmenter: Segmenter, split: SplitImages, count: int, *, output: Path, device: torch.device) -> None:
+    """One panel for each of ``count`` fixed images: the same ones for every checkpoint, seed and number of workers."""
+    has_labels = split.split.split not in DATASETS[split.split.dataset].unlabeled
+    for index in evenly_spaced(count, len(split)):
+        image, label = split[index]
+        prediction = segmenter(image[None].to(device)).argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        photo, truth = image.permute(1, 2, 0).contiguous().numpy(), label.numpy()
+        tiles = {"input": photo, "truth": truth, "prediction": prediction}
+        caption = ""
+        if has_labels:
+            tiles["error"] = error_picture(photo, truth, prediction)
+            scored = truth != IGNORE_LABEL
+            share = (prediction[scored] == truth[scored]).mean() if scored.any() else 0.0
+            caption = f"{100 * share:.1f} % of the labeled pixels are right"
+        else:
+            del tiles["truth"]
+        write_panel(output, f"{index:06d}", tiles, title=split.samples[index].image.stem, caption=caption)
+
+
+def _batch_mean(config: Config, each: list[torch.Tensor], images: int, context: TrainContext) -> float:
+    """``miou_batchmean`` over the batches that one process would see."""
+    assert config.batch_mean_size is not None
+    confusions = torch.zeros(images, NUM_CLASSES, NUM_CLASSES, dtype=torch.int64, device=context.device)
+    if each:
+        confusions[context.rank :: context.world_size] = torch.stack(each)
+    return miou_batchmean(context.all_reduce(confusions).cpu().numpy(), config.batch_mean_size)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from trainers.config import Config as BaseConfig
-from trainers.config import SeedFrom, runtime_field
+from trainers.config import SeedFrom, added_field, runtime_field
 from trainers.data.datasets import DataSplit
 
 VERSION = 1
@@ -23,7 +23,12 @@ class Config(BaseConfig):
     """Input height in pixels; unset takes the training's."""
     width: int | None = Field(None, ge=32)
     """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
+    batch_mean_size: int | None = added_field(None, ge=1)
+    """Also score ``miou_batchmean`` over batches of so many images, to compare with tables made that way."""
     batch_size: int = runtime_field(8, ge=1)
     """Images per forward pass."""
+    pictures: int = runtime_field(4, ge=0)
+    """Images to draw with truth, prediction and error. No score depends on it, so it is not in the key and raised no
+    version: evaluations that exist without pictures stay hits, and the report shows the pictures that there are."""
     loader_workers: int | None = runtime_field(None, ge=0)
     """Processes that decode; unset takes 4 on a GPU and none on a CPU."""

@@ -4,10 +4,12 @@ Shape legend: n images of this rank, c classes, h height, w width.
 
 Source: the night thesis, sections 3.3 and 4.3 (network, combined loss); it gives no optimizer, rate, batch or crop,
     so ours are stated in the config.
-Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel); ``selection`` (mIoU of the select split).
+Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel), with auxiliary heads ``auxiliary``, their weighed
+    part of ``loss``; ``selection`` (mIoU of the select split).
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,23 @@ from torch import Tensor, nn
 
 from trainers import distributed
 from trainers.components.losses import combined_loss
+from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
-from trainers.data.label_spaces import CLASS_SETS
+from trainers.data.label_spaces import class_ids
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 from trainers.evaluation import scores, tally_split
 from trainers.loop import train
 from trainers.networks.optimizers import build_optimizer, set_learning_rate
-from trainers.networks.segmentation import build_segmenter, check_network, freeze_batch_norm
+from trainers.networks.segmentation import (
+    build_segmenter,
+    check_network,
+    check_single_image,
+    freeze_batch_norm,
+)
 from trainers.segmentation.supervised_config import Config
 from trainers.segmentation.trained import Trained, write_description
 
@@ -49,14 +57,27 @@ class SupervisedLearner:
         self._training_mode()
         set_learning_rate(self.optimizer, config.optimizer, step, steps=config.loop.steps)
         with self._autocast():
-            logits = self.forward(batch.images)
-        losses = combined_loss(logits.float(), batch.labels, config.loss, all_reduce=self.context.all_reduce)
+            logits = self.forward(batch.images, auxiliary=True)
+        losses = self._losses(logits, batch.labels)
         self.optimizer.zero_grad(set_to_none=True)
         distributed.backward(losses["loss"], self.context)
         if config.optimizer.clip_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.segmenter.parameters(), config.optimizer.clip_gradient_norm)
         self.optimizer.step()
         return losses
+
+    def _losses(self, logits: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
+        """The combined loss; where there are auxiliary heads, the weighed sum of theirs is part of ``loss``."""
+        main, *heads = (
+            combined_loss(one.float(), labels, self.config.loss, all_reduce=self.context.all_reduce) for one in logits
+        )
+        if not heads:
+            return main
+        weight = self.config.loss.auxiliary_weight
+        if weight is None:
+            weight = AUXILIARY_WEIGHTS[self.config.network.architecture]
+        auxiliary = weight * torch.stack([head["loss"] for head in heads]).sum()
+        return {**main, "loss": main["loss"] + auxiliary, "auxiliary": auxiliary.detach()}
 
     def score(self) -> Mapping[str, float]:
         """mIoU on the select split, of the weights that a checkpoint would keep."""
@@ -68,8 +89,8 @@ class SupervisedLearner:
         )
         with self._autocast():
             tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
-        class_set = CLASS_SETS[DATASETS[self._select.split.dataset].class_set]
-        return {"selection": scores(tally.confusion.cpu().numpy(), class_set).miou or 0.0}
+        classes = class_ids(self._select.class_set)
+        return {"selection": scores(tally.confusion.cpu().numpy(), classes).miou or 0.0}
 
     def weights(self) -> dict[str, Tensor]:
         """The segmenter, normalization included."""
@@ -99,13 +120,11 @@ class SupervisedLearner:
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse what cannot run: absent data, an unknown encoder, a size that the network cannot take."""
-    augmentation = config.augmentation
-    check_network(
-        config.network,
-        height=augmentation.crop_height or config.height,
-        width=augmentation.crop_width or config.width,
-    )
     check_network(config.network, height=config.height, width=config.width)
+    height, width = _training_size(config)
+    check_network(config.network, height=height, width=width)
+    if config.batch_size == 1 and config.batch_norm == "local":
+        check_single_image(config.network, height=height, width=width)
     for split in (*config.train, config.select):
         if split.split in DATASETS[split.dataset].unlabeled:
             raise UserError(f"{split} has no labels; supervised training and selection need them")
@@ -113,23 +132,32 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
             open_split(inputs, split)
 
 
+def _training_size(config: Config) -> tuple[int, int]:
+    """Height and width after augmentation."""
+    return config.augmentation.crop_height or config.height, config.augmentation.crop_width or config.width
+
+
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
     """Train and leave ``final.pt``, ``best.pt`` (``{"weights", "step"}``) and ``curves.json`` in ``output``."""
     if config.batch_size % context.world_size:
         raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    if config.batch_size == context.world_size and config.batch_norm == "local":
+        height, width = _training_size(config)
+        check_single_image(config.network, height=height, width=width)
     if config.batch_norm == "sync" and context.device.type != "cuda":
         raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
-    size = {"height": config.height, "width": config.width, "cache_bytes": config.cache_bytes}
+    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
     samples = AugmentedSamples(
-        [SplitImages(inputs, split, **size) for split in config.train],
+        [images(split) for split in config.train],
         config.augmentation,
         batch_size=config.batch_size,
         seed=seed,
+        rare_classes=config.rare_classes,
     )
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = SupervisedLearner(
         config,
-        select=SplitImages(inputs, config.select, **size),
+        select=images(config.select),
         context=context,
         pretrained=context.resume() is None,
     )

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
+from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RareClassConfig
+from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
-from trainers.config import SeedFrom, runtime_field
+from trainers.config import SeedFrom, added_field, runtime_field
 from trainers.data.datasets import DataSplit
 from trainers.loop_config import LoopConfig
 
@@ -31,6 +32,7 @@ class Config(BaseConfig):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
+    rare_classes: RareClassConfig = added_field(RareClassConfig())
     loop: LoopConfig = LoopConfig()
     batch_norm: Literal["local", "sync", "frozen"] = "local"
     """Statistics per worker, over all workers (needs GPUs), or fixed at their initial values."""
@@ -42,6 +44,15 @@ class Config(BaseConfig):
     """Processes that decode and augment; unset takes 4 on a GPU and none on a CPU."""
     cache_bytes: int = runtime_field(2 << 30, ge=0)
     """Splits whose decoded images fit are decoded once and kept in memory."""
+
+    @model_validator(mode="after")
+    def _has_auxiliary_heads(self) -> "Config":
+        name = self.network.architecture
+        if self.loss.auxiliary_weight is not None and name not in AUXILIARY_WEIGHTS:
+            raise ValueError(
+                f"{name} has no auxiliary head, only {', '.join(AUXILIARY_WEIGHTS)}; leave loss.auxiliary_weight unset"
+            )
+        return self
 
     def resolved(self, *, device_type: str) -> "Config":
         """Decide ``precision``."""

@@ -25,18 +25,24 @@ def write_description(folder: Path, trained: Trained) -> None:
     (folder / "segmenter.json").write_text(json.dumps(described, indent=1))
 
 
-def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
-    """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
+def read_description(folder: Path) -> Trained:
+    """What ``write_description`` wrote."""
     description = folder / "segmenter.json"
     if not description.is_file():
         raise UserError(f"{folder} holds no trained segmenter: {description.name} is missing")
     described = json.loads(description.read_text())
-    network = NetworkConfig(**described["network"])
-    segmenter = build_segmenter(network, pretrained=False)
+    return Trained(NetworkConfig(**described["network"]), described["height"], described["width"])
+
+
+def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
+    """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
+    trained = read_description(folder)
+    segmenter = build_segmenter(trained.network, pretrained=False)
     path = folder / f"{checkpoint}.pt"
     state = load_state(path)
     try:
         segmenter.load_state_dict(state["weights"])
     except (KeyError, RuntimeError) as error:
+        network = trained.network
         raise UserError(f"{path} is not of {network.architecture}-{network.encoder}: {error}") from error
-    return segmenter, Trained(network, described["height"], described["width"]), int(state["step"])
+    return segmenter, trained, int(state["step"])

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from trainers.components.configs import AugmentationConfig
+from trainers.components.configs import AugmentationConfig, RareClassConfig
 from trainers.context import PlainContext
 from trainers.data.datasets import DataSplit
 from trainers.data.images import SplitImages
@@ -134,3 +135,37 @@ def test_a_damaged_file_is_one_line_from_every_process(workers: int, toy_city: P
         train(samples(root, cache_bytes=0), workers=workers)
     assert str(error.value).startswith(f"{broken} cannot be decoded")
     assert "\n" not in str(error.value)
+
+
+def rare(root: Path, **fields: float) -> AugmentedSamples:
+    images = SplitImages({"toy_city": root}, DAY, height=32, width=64)
+    augmentation = AugmentationConfig(scale_min=1.5, scale_max=2.0, crop_height=32, crop_width=32)
+    sampling = RareClassConfig(**{"temperature": 0.01, "min_share": 0.01, **fields})
+    return AugmentedSamples([images], augmentation, batch_size=4, seed=0, rare_classes=sampling)
+
+
+def test_rare_classes_are_drawn_and_the_crop_shows_them(toy_city: Path):
+    """At a low temperature the rarest class is drawn nearly always; ten crops find it where one often misses it."""
+    images = SplitImages({"toy_city": toy_city}, DAY, height=32, width=64)
+    pixels = images.class_pixels()
+    assert pixels.shape == (7, 19)
+    assert pixels[2].tolist() == [int((images[2][1] == train_id).sum()) for train_id in range(19)]
+    shown = np.flatnonzero((pixels >= 0.01 * 32 * 64).any(axis=0))
+    rarest = shown[pixels.sum(axis=0)[shown].argmin()]
+
+    def share(**fields: float) -> float:
+        labels = torch.cat([batch.labels for batch in train(rare(toy_city, **fields), range(1, 9))])
+        return float(((labels == rarest).flatten(1).sum(dim=1) > 0.005 * 32 * 64).float().mean())
+
+    ten, one, shuffled = share(temperature=1e-4), share(temperature=1e-4, crop_tries=1), share(temperature=1e3)
+    assert max(one, shuffled) < 0.3 < 0.5 < ten
+
+
+def test_rare_batches_are_functions_of_seed_step_and_slot(toy_city: Path):
+    whole = train(rare(toy_city))
+    assert same(train(rare(toy_city), workers=2), whole)
+    assert same(train(rare(toy_city), range(4, 7)), whole[3:])
+    for number in (0, 1):
+        share = train(rare(toy_city), context=rank(number, 2))
+        assert all(torch.equal(a.labels, b.labels[number::2]) for a, b in zip(share, whole, strict=True))
+    assert not same(train(samples(toy_city)), whole)

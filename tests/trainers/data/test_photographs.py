@@ -34,7 +34,7 @@ def test_real_camvid_is_whole(photographs: Path, split: str, count: int):
     roots, which = {"camvid": photographs / "camvid"}, DataSplit(dataset="camvid", split=split)
     samples = open_split(roots, which)
     assert len(samples) == count
-    assert list(check_split(samples[::20], which)) == [None] * len(samples[::20])
+    assert list(check_split(roots["camvid"], samples[::20], which)) == [None] * len(samples[::20])
 
 
 def test_real_camvid_labels_keep_their_shares_when_resized(photographs: Path):

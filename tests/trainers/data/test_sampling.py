@@ -1,7 +1,12 @@
+import math
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data.sampling import derive_seed, epoch_order, sample_index
+from trainers.data.sampling import RareClasses, derive_seed, epoch_order, sample_index
+from trainers.errors import UserError
 
 
 def drawn(seed: int, steps: range, *, batch_size: int, num_samples: int) -> list[int]:
@@ -44,3 +49,39 @@ def test_near_inputs_give_unrelated_seeds():
     assert len(seeds) == 1600
     assert derive_seed(1, 12) != derive_seed(11, 2)
     assert len({seed % 2 for seed in seeds}) == 2
+
+
+PIXELS = np.zeros((6, 19), dtype=np.int64)
+PIXELS[:, 0] = 900
+PIXELS[0, 13], PIXELS[1, 13], PIXELS[2, 13] = 300, 100, 5
+PIXELS[3, 18] = 40
+
+
+def test_rare_classes_follow_the_formula_of_daformer():
+    rare = RareClasses.of(PIXELS, temperature=0.1, min_pixels=30.0)
+    total = 6 * 900 + 405 + 40
+    weights = [math.exp((1 - pixels / total) / 0.1) for pixels in (5400, 405, 40)]
+    found = rare.probabilities[[0, 13, 18]].tolist()
+    assert found == pytest.approx([weight / sum(weights) for weight in weights])
+    assert rare.probabilities.sum() == pytest.approx(1)
+    assert [one.tolist() for one in (rare.images[0], rare.images[13], rare.images[18], rare.images[5])] == [
+        [0, 1, 2, 3, 4, 5], [0, 1], [3], []]  # fmt: skip
+
+
+def test_a_class_that_no_image_shows_is_never_drawn_and_a_low_temperature_does_not_overflow():
+    rare = RareClasses.of(PIXELS, temperature=1e-4, min_pixels=150.0)
+    assert np.flatnonzero(rare.probabilities).tolist() == [13]
+    draws = [rare.draw(0, step, slot) for step in range(1, 20) for slot in range(4)]
+    assert set(draws) == {(13, 0)}
+    with pytest.raises(UserError, match=r"no image holds 5000 pixels of any class; lower rare_classes\.min_share"):
+        RareClasses.of(PIXELS, temperature=0.1, min_pixels=5000.0)
+
+
+def test_draws_have_the_probabilities_and_depend_on_seed_step_and_slot_alone():
+    rare = RareClasses.of(PIXELS, temperature=0.5, min_pixels=30.0)
+    draws = [rare.draw(0, step, slot) for step in range(1, 501) for slot in range(4)]
+    assert draws == [rare.draw(0, step, slot) for step in range(1, 501) for slot in range(4)]
+    assert draws[:40] != [rare.draw(1, step, slot) for step in range(1, 11) for slot in range(4)]
+    counts = np.bincount([train_id for train_id, _ in draws], minlength=19) / len(draws)
+    assert np.abs(counts - rare.probabilities).max() < 0.04  # 3.6 deviations of 2000 draws.
+    assert {index for train_id, index in draws if train_id == 13} == {0, 1}

@@ -1,37 +1,25 @@
-import csv
-import functools
 import hashlib
-import itertools
-import operator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from pydantic import ValidationError
 
-from trainers.data.datasets import DATASETS, DataSplit, open_split
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, lookup_table
 from trainers.data.render_city_config import VERSION as STAGE_VERSION
-from trainers.data.render_city_config import Config
-from trainers.data.toy_city import DOMAINS, VERSION, Frame, plan_tree, render_frame, write_tree
+from trainers.data.toy_city import VERSION, Frame, render_frame
 from trainers.data.toy_city.appearance import LOOKS
 from trainers.data.toy_city.dice import Dice
 from trainers.data.toy_city.frame import majority_index
 from trainers.data.toy_city.labels import LABEL, THINGS
 from trainers.data.toy_city.street import KINDS
 from trainers.data.toy_city.traffic import SHIFT, build_scene
-from trainers.data.toy_city.writing import POOL, place_in_city
+from trainers.data.toy_city.writing import place_in_city
 
 TRAIN_ID = lookup_table(CITYSCAPES)
 PERSON = CLASS_NAMES.index("person")
 """The first of the classes that move."""
 FIELDS = ("image", "label_ids", "instance_ids", "depth")
-COUNTS = {"day": {"train": 5, "val": 3}, "night": {"train": 2}, "fog": {"held_out": 2}, "game": {"train": 1}}
-WHOLE = {"seed": 0, "height": 32, "width": 64, "counts": COUNTS, "pairs": 7, "night_pool": 20}
-IMAGES = 13 + 7 + 4 + 20
 GOLDEN = {
     ("day", 1, 1, 0): ("bade35f64046db82", [111.2, 120.0, 128.5, 47.1, 49.6, 58.3]),
     ("day", 10, 2, 0): ("b49026c338e4a5b8", [102.8, 95.4, 84.3, 52.6, 45.5, 43.4]),
@@ -63,17 +51,6 @@ def same(a: Frame, b: Frame) -> bool:
 def split() -> list[Frame]:
     """The first 40 images of a validation split."""
     return [render(*place_in_city("day", "val", number)) for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    root = tmp_path_factory.mktemp("toy_city")
-    return root, list(write_tree(root, **WHOLE))
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(("look", "street", "frame", "visit"), GOLDEN)
@@ -257,119 +234,6 @@ def test_streets_differ(split: list[Frame]):
     assert share.mean() < 0.8
 
 
-def test_tree_has_the_cityscapes_layout(tree: tuple[Path, list[Path]]):
-    root, paths = tree
-    assert len(paths) == IMAGES
-    for path in paths[:13]:
-        domain, folder, part, city = path.relative_to(root).parts[:-1]
-        assert folder == "leftImg8bit"
-        assert COUNTS[domain][part]
-        name, sequence, number, suffix = path.stem.split("_")
-        assert (name, suffix) == (city, "leftImg8bit")
-        assert len(sequence) == len(number) == 6
-        stem = f"{part}/{city}/{city}_{sequence}_{number}"
-        labels = np.asarray(Image.open(root / domain / f"gtFine/{stem}_gtFine_labelIds.png"))
-        instances = np.asarray(Image.open(root / domain / f"gtFine/{stem}_gtFine_instanceIds.png"))
-        expected = render_frame(seed=0, street=int(sequence), frame=int(number), domain=domain, height=32, width=64)
-        assert labels.dtype == np.uint8
-        assert np.array_equal(labels, expected.label_ids)
-        assert np.array_equal(instances, expected.instance_ids)
-        assert instances.max() > 255
-        assert np.array_equal(np.asarray(Image.open(path)), expected.image)
-        if domain == "fog":
-            depth = np.asarray(Image.open(root / f"fog/depth/{stem}_depth.png"))
-            assert depth.dtype == np.uint16
-            assert np.array_equal(depth == 0, expected.label_ids == LABEL["sky"])
-            assert np.abs(depth[depth > 0] / 100 - expected.depth[depth > 0]).max() <= 0.0051
-            assert np.array_equal(np.asarray(Image.open(root / f"fog/clear/{stem}_clear.png")), expected.clear)
-
-
-def test_every_split_is_listed_and_the_pool_and_the_pairs_have_no_labels(tree: tuple[Path, list[Path]]):
-    root, _ = tree
-    expected = {f"{domain}_{part}": count for domain, parts in COUNTS.items() for part, count in parts.items()}
-    expected |= {"night_pairs": 7, "day_pairs": 4, "night_pool": 20}
-    for split in DATASETS["toy_city"].splits:
-        if split in expected:
-            samples = open_split({"toy_city": root}, DataSplit(dataset="toy_city", split=split))
-            assert len(samples) == expected.pop(split)
-            unlabeled = split in DATASETS["toy_city"].unlabeled
-            assert unlabeled == (split in ("night_pairs", "day_pairs", "night_pool"))
-            assert all((sample.label is None) == unlabeled for sample in samples)
-    assert not expected
-
-
-def test_pairs_name_a_night_image_and_its_place_by_day(tree: tuple[Path, list[Path]]):
-    root, _ = tree
-    pairs = rows(root / "pairs.csv")
-    listed = DATASETS["toy_city"].list_samples(root, "night_pairs")
-    assert [str(sample.image.relative_to(root)) for sample in listed] == [pair["night"] for pair in pairs]
-    assert len({pair["day"] for pair in pairs}) == 4
-    light = {domain: [np.asarray(Image.open(root / pair[domain])).mean() for pair in pairs] for domain in pairs[0]}
-    assert np.mean(light["night"]) < 0.7 * np.mean(light["day"])
-    for pair in pairs:
-        streets = {Path(name).stem.split("_")[1] for name in pair.values()}
-        assert len(streets) == 1
-    days = [shot for shot in plan_tree({}, pairs=7) if shot.look == "day"]
-    nights = [shot for shot in plan_tree({}, pairs=7) if shot.look == "night"]
-    assert {(shot.street, shot.frame) for shot in nights} == {(shot.street, shot.frame) for shot in days}
-    assert all(shot.visit == 0 for shot in days)
-    assert all(shot.visit > 0 for shot in nights)
-    assert len({(shot.street, shot.frame, shot.visit) for shot in nights}) == 7
-
-
-def test_the_pool_mixes_four_looks_and_only_its_provenance_tells_them(tree: tuple[Path, list[Path]]):
-    root, _ = tree
-    known = rows(root / "night_pool" / "provenance.csv")
-    assert [row["name"] for row in known] == [f"{number:06d}.png" for number in range(20)]
-    looks = [row["look"] for row in known]
-    assert {look: looks.count(look) for look in POOL} == {"night": 9, "dark": 5, "twilight": 4, "day": 2}
-    changes = sum(a != b for a, b in itertools.pairwise(looks))
-    assert changes > 6  # in order there would be three
-    light: dict[str, list[float]] = {look: [] for look in POOL}
-    for row in known:
-        image = np.asarray(Image.open(root / "night_pool" / "images" / row["name"]))
-        again = render_frame(seed=0, street=int(row["street"]), frame=int(row["frame"]), domain=row["look"],
-                             height=32, width=64)  # fmt: skip
-        assert np.array_equal(image, again.image)
-        hidden = root / "night_pool" / "hidden" / f"{row['name'][:-4]}_labelIds.png"
-        assert np.array_equal(np.asarray(Image.open(hidden)), again.label_ids)
-        light[row["look"]].append(float(image.mean()))
-    means = [np.mean(light[look]) for look in ("dark", "night", "twilight", "day")]
-    assert means == sorted(means)
-    assert means[0] < 0.5 * means[1]
-
-
-def test_ranks_share_the_images(tmp_path: Path):
-    request = WHOLE | {"counts": {"day": {"train": 3}, "fog": {"val": 2}}, "pairs": 2, "night_pool": 4}
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    paths = [path.relative_to(alone) for path in write_tree(alone, **request)]
-    parts = [
-        [path.relative_to(shared) for path in write_tree(shared, **request, rank=rank, world_size=3)]
-        for rank in range(3)
-    ]
-    assert [len(part) for part in parts] == [4, 4, 4]
-    assert sorted(functools.reduce(operator.iadd, parts, [])) == sorted(paths)
-    files = {path.relative_to(alone) for path in alone.rglob("*") if path.is_file()}
-    assert files == {path.relative_to(shared) for path in shared.rglob("*") if path.is_file()}
-    for file in files:
-        assert (shared / file).read_bytes() == (alone / file).read_bytes()
-
-
-def test_splits_and_domains_share_no_street_and_splits_no_city():
-    streets: dict[int, set[str]] = {}
-    cities: dict[str, set[str]] = {}
-    counts = {domain: dict.fromkeys(("train", "val", "test", "held_out"), 9) for domain in DOMAINS}
-    for shot in plan_tree(counts, pairs=12, night_pool=40):
-        domain, _, *rest = shot.image.split("/")
-        part = rest[0] if len(rest) > 1 else "pool"
-        streets.setdefault(shot.street, set()).add("pairs" if part == "pairs" else f"{domain}/{part}")
-        cities.setdefault(rest[1] if len(rest) > 1 else "pool", set()).add(part)
-    assert all(len(users) == 1 for users in (*streets.values(), *cities.values()))
-    assert len(set().union(*streets.values())) == 4 * len(DOMAINS) + 2
-    first = {place_in_city(domain, part, 0)[0] for domain in DOMAINS for part in ("train", "val", "test", "held_out")}
-    assert all(street % len(KINDS) == 0 for street in first)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -385,36 +249,6 @@ def test_render_frame_names_what_is_wrong(change: dict[str, int], message: str):
     request = {"seed": 0, "street": 0, "frame": 0, "domain": "day", "height": 64, "width": 128} | change
     with pytest.raises(ValueError, match=message):
         render_frame(**request)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"counts": {"twilight": {"train": 1}}}, "unknown domain 'twilight'; Toy City has day, night, fog, game$"),
-        ({"pairs": -1}, "pairs is -1 images"),
-        ({"night_pool": 40_000}, "night_pool is 40000 images; it must be from 0 to 32000"),
-        ({"counts": {"day": {"trian": 1}}}, "unknown split 'trian'; Toy City has train, val, test, held_out"),
-        ({"counts": {"day": {"train": -1}}}, "day train is -1 images; it must be from 0"),
-        ({"height": 48}, "height is 48"),
-        ({"rank": 2, "world_size": 2}, "rank is 2 of 2"),
-    ],
-)
-def test_write_tree_names_what_is_wrong_before_it_writes(change: dict[str, object], message: str, tmp_path: Path):
-    request = {"seed": 0, "height": 32, "width": 64, "counts": {"day": {"train": 1}}} | change
-    with pytest.raises(ValueError, match=message):
-        write_tree(tmp_path, **request)
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_pool_is_measured_by_the_labeled_day_images():
-    images = {"day": {"train": 30}, "fog": {"held_out": 2}}
-    assert Config().pool_images() == 0
-    assert Config(images=images, night_pool=True).pool_images() == 75
-    assert Config(images=images, night_pool=True, pool_ratio=0.5).pool_images() == 15
-    with pytest.raises(ValidationError, match=r"night_pool is measured by images\.day\.train"):
-        Config(images={"night": {"train": 4}}, night_pool=True)
-    with pytest.raises(ValidationError, match="every count must be at least 1"):
-        Config(images={"day": {"train": 0}})
 
 
 def test_majority_takes_a_pixel_that_agrees_with_another():

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from trainers.components.configs import AugmentationConfig
-from trainers.data.transforms import augment, build_augmentation
+from trainers.data.transforms import augment, augment_pair, build_augmentation
 
 HEIGHT, WIDTH = 32, 64
 
@@ -104,3 +104,21 @@ def test_the_input_is_left_as_it_was():
         augment(image, label, augmentation, seed=seed)[0].zero_()
     assert torch.equal(image, ramp()[0])
     assert torch.equal(label, ramp()[1])
+
+
+@pytest.mark.parametrize(
+    "fields", [{"horizontal_flip": 1.0}, {"scale_min": 0.5, "scale_max": 0.5}, EVERYTHING], ids=str
+)
+def test_both_images_of_a_pair_move_like_an_image_and_its_label(fields: dict[str, float]):
+    augmentation = build_augmentation(AugmentationConfig(**fields), height=HEIGHT, width=WIDTH)
+    image, label = ramp()
+    partner = 255 - image
+    for seed in range(12):
+        first, second, outside = augment_pair(image, partner, augmentation, seed=seed)
+        alone, moved_label = augment(image, label, augmentation, seed=seed)
+        assert torch.equal(first, alone)
+        assert torch.equal(outside == 255, moved_label == 255)
+        assert set(outside.unique().tolist()) <= {0, 255}
+        inside = outside == 0
+        assert ((first.int() + second.int())[:, inside] - 255).abs().max() <= 1  # Resizing rounds both.
+        assert (second[:, ~inside] == 0).all()

@@ -1,0 +1,83 @@
+"""Statistics of a data set: a row per image, written as Parquet, and what adds up over a split.
+
+The numbers come from ``trainers`` as plain arrays; here they become tables.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.preflight import num_cpus
+from trainers.data.datasets import DATASETS, DataSplit, label_map_of
+from trainers.data.label_spaces import CLASS_NAMES
+from trainers.data.samples import Sample
+from trainers.data.statistics import ImageStatistics, image_statistics
+from trainers.errors import UserError
+
+SCHEMA = pa.schema(
+    [
+        ("split", pa.string()),
+        ("image", pa.string()),
+        ("label", pa.string()),
+        ("height", pa.int64()),
+        ("width", pa.int64()),
+        *((name, pa.float64()) for name in ("brightness", "red", "green", "blue")),
+        *((f"pixels.{name}", pa.int64()) for name in (*CLASS_NAMES, "ignored")),
+    ]
+)
+"""Paths relative to the data set's folder; brightness and colors are means in 0…255; pixels are NULL without labels."""
+
+
+def statistics(root: Path, split: DataSplit, samples: Sequence[Sample]) -> Iterator[ImageStatistics]:
+    """Of each sample, in order; files are decoded in parallel."""
+    label_map = {} if split.split in DATASETS[split.dataset].unlabeled else label_map_of(split.dataset, root)
+    with ThreadPoolExecutor(num_cpus()) as pool:
+        yield from pool.map(partial(image_statistics, label_map=label_map), samples)
+
+
+def image_rows(
+    root: Path, split: DataSplit, samples: Sequence[Sample], found: Iterable[ImageStatistics]
+) -> list[dict[str, Any]]:
+    """A row of ``SCHEMA`` per image."""
+    rows = []
+    for sample, one in zip(samples, found, strict=True):
+        row: dict[str, Any] = {
+            "split": split.part,
+            "image": sample.image.relative_to(root).as_posix(),
+            "label": sample.label.relative_to(root).as_posix() if sample.label is not None else None,
+            "height": one.height,
+            "width": one.width,
+            "brightness": one.brightness,
+            **dict(zip(("red", "green", "blue"), one.colors, strict=True)),
+        }
+        if one.class_pixels is not None:
+            row |= {f"pixels.{name}": int(n) for name, n in zip(CLASS_NAMES, one.class_pixels, strict=True)}
+            row["pixels.ignored"] = one.ignored_pixels
+        rows.append(row)
+    return rows
+
+
+def class_frequency(found: Sequence[ImageStatistics]) -> dict[str, float] | None:
+    """Class → share of the scored pixels; ``None`` without labels."""
+    labeled = [one.class_pixels for one in found if one.class_pixels is not None]
+    total = np.sum(labeled, axis=0) if labeled else np.zeros(len(CLASS_NAMES))
+    return dict(zip(CLASS_NAMES, (total / total.sum()).tolist(), strict=True)) if total.sum() else None
+
+
+def write_index(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """One Parquet file, whole or not at all.
+
+    Raises:
+        UserError: its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"--parquet {path}: the folder {path.parent} does not exist; make it first")
+    aside = path.with_name(f".{path.name}.aside")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), aside)
+    aside.replace(path)

@@ -1,0 +1,172 @@
+"""What a report adds to the rows of a sweep: from its ledger, its artifacts with their pictures, and Optuna.
+
+The report itself is ``results.report``, which imports none of these.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.artifacts import Artifact, Store
+from orchestrator.experiments import build
+from orchestrator.files import read_json
+from orchestrator.ledger import Ledger
+from results.report.material import Importance, Material, Picture
+from trainers.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from results.report.ranking import Configuration
+
+MIN_CONFIGURATIONS, RELIABLE_CONFIGURATIONS, RESAMPLES = 8, 30, 20
+"""Importances: below the first none are estimated, below the second a note warns; the third gives their spread."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
+    """The material of one sweep, from ``rows``, the rows of that sweep alone."""
+    from results.report.ranking import rank
+
+    objective = _objective(rows)
+    ranked = rank(rows, objective)
+    best = ranked.configurations[0] if ranked.configurations else None
+    finished = rows[rows["status"] == "finished"].drop_duplicates("trial")
+    artifacts = [_artifacts(storage, stages) for stages in finished.drop_duplicates("arm")["stages"]]
+    distributions = _distributions(storage, sweep)
+    importances, note = importance(ranked.configurations, distributions)
+    shown = finished[finished["config_hash"] == best.hash].sort_values("seed") if best is not None else finished
+    return Material(
+        objective=objective,
+        planned_trials=_planned_trials(storage, sweep),
+        methods={name: one.manifest["method"] for known in artifacts for name, one in known.items()},
+        links=[link for known in artifacts for link in _links(known)],
+        log_fields=frozenset(name for name, one in distributions.items() if getattr(one, "log", False)),
+        importances=importances,
+        importance_note=note,
+        pictures=list(_pictures(_artifacts(storage, shown["stages"].iloc[0]), ranked.sets)) if len(shown) else (),
+        pictures_of=_pictures_of(best, shown),
+    )
+
+
+def importance(
+    configurations: Sequence[Configuration], distributions: Mapping[str, Any]
+) -> tuple[list[Importance], str]:
+    """How much of the objective each searched field explains, and a sentence on how far to believe it.
+
+    PED-ANOVA (Watanabe et al., IJCAI 2023) as in Optuna, over configurations that have all fields of the search; the
+    spread is over resamples of them with replacement.
+    """
+    complete = [one for one in configurations if distributions and set(one.varied) >= set(distributions)]
+    if not distributions:
+        return [], ""
+    if len(distributions) < 2:
+        return [], f"Only {next(iter(distributions))} was searched, so there are no importances to compare."
+    if len(complete) < MIN_CONFIGURATIONS:
+        return [], f"Importances of the fields need {MIN_CONFIGURATIONS} configurations; there are {len(complete)}."
+    shares = _shares(complete, distributions)
+    dice = random.Random(0)  # noqa: S311 - a bootstrap, no secret
+    resampled = [_shares(dice.choices(complete, k=len(complete)), distributions) for _ in range(RESAMPLES)]
+    found = [Importance(name, share, _spread([one[name] for one in resampled])) for name, share in shares.items()]
+    note = f"PED-ANOVA over {len(complete)} configurations, with the standard deviation over {RESAMPLES} resamples."
+    if len(complete) < RELIABLE_CONFIGURATIONS:
+        note += f" Below {RELIABLE_CONFIGURATIONS} configurations take it as a hint."
+    return sorted(found, key=lambda one: -one.share), note
+
+
+def _shares(configurations: Sequence[Configuration], distributions: Mapping[str, Any]) -> dict[str, float]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    for one in configurations:
+        params = {name: one.varied[name] for name in distributions}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(distributions), value=one.mean))
+    shares = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    return {name: float(shares.get(name, 0.0)) for name in distributions}
+
+
+def _spread(values: Sequence[float]) -> float:
+    import statistics
+
+    return statistics.stdev(values)
+
+
+def _objective(rows: pd.DataFrame) -> str | None:
+    """What the experiment maximizes; ``None`` for an experiment that this code does not know."""
+    try:
+        return build(rows["experiment"].iloc[0]).objective
+    except UserError:
+        return None
+
+
+def _planned_trials(storage: Path, sweep: str) -> int | None:
+    request = storage / "sweeps" / sweep / "request.json"
+    if not request.is_file():
+        return None
+    asked = read_json(request, f"the request of the sweep {sweep}")
+    return int(asked["trials"]) * int(asked["seeds"])
+
+
+def _distributions(storage: Path, sweep: str) -> dict[str, Any]:
+    """Field → Optuna distribution of the newest ask; none for a run, which searches nothing."""
+    asked = Ledger(storage, sweep).read("asked")
+    if not asked:
+        return {}
+    from optuna.distributions import json_to_distribution
+
+    newest = asked[max(asked)].get("distributions", {})  # The oldest ledgers have none.
+    return {name: json_to_distribution(json.dumps(one)) for name, one in newest.items()}
+
+
+def _artifacts(storage: Path, stages: Any) -> dict[str, Artifact]:
+    """Stage → artifact, of those that still exist."""
+    store, found = Store(storage), {}
+    for stage in stages if stages is not None else ():
+        for path in (storage / "artifacts").glob(f"*/{stage['key']}/manifest.json"):
+            artifact = store.find(path.parents[1].name, stage["key"])
+            if artifact is not None:
+                found[str(stage["name"])] = artifact
+    return found
+
+
+def _links(artifacts: Mapping[str, Artifact]) -> Iterator[tuple[str, str]]:
+    """(input, stage) of one trial's artifacts."""
+    names = {one.manifest["key"]: name for name, one in artifacts.items()}
+    for name, one in artifacts.items():
+        for key in one.manifest["content"]["inputs"].values():
+            if key in names:
+                yield names[key], name
+
+
+def _pictures(artifacts: Mapping[str, Artifact], sets: Sequence[str]) -> Iterator[Picture]:
+    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint, as ``sets`` are."""
+    place = {f"{name}@best": number for number, name in enumerate(sets)}
+    evaluations = sorted((name for name in artifacts if name.endswith("@best")), key=lambda name: place.get(name, 99))
+    others = [name for name in artifacts if "@" not in name]
+    for name in (*evaluations, *others):
+        artifact = artifacts[name]
+        if "pictures.json" not in artifact.manifest["files"]:
+            continue
+        for entry in read_json(artifact.folder / "pictures.json", "the pictures of an artifact"):
+            # Only what the manifest lists: a path in the file cannot lead out of the artifact.
+            if entry["file"] not in artifact.manifest["files"]:
+                raise UserError(f"{artifact.folder}/pictures.json names {entry['file']!r}, which the manifest does not")
+            png = (artifact.folder / entry["file"]).read_bytes()
+            if not png.startswith(PNG):
+                raise UserError(
+                    f"{artifact.folder / entry['file']} is no PNG; `nightshift doctor` says what is damaged"
+                )
+            yield Picture(name, entry["title"], entry["kind"], entry["caption"], png)
+
+
+def _pictures_of(best: Configuration | None, shown: pd.DataFrame) -> str:
+    if best is None or shown.empty:
+        return ""
+    row = shown.iloc[0]
+    return f"The best configuration ({best.label}), seed {row['seed']}, trial {row['trial']}."

@@ -1,0 +1,114 @@
+"""``nightshift data``: what it writes, and that everything else reads it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_data_make_writes_all_domains_that_data_check_and_index_read(nightshift, tmp_path):
+    words = ("--height", 32, "--width", 64, "--train", 2, "--val", 1, "--test", 1, "--pairs", 2)
+    made = nightshift("data", "make", "toy_city", "--output", tmp_path / "city", *words)
+    assert (made.code, made.err) == (0, "")
+    total = int(made.out.split()[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["city"]
+    assert {"day", "night", "fog", "game"} <= {path.name for path in (tmp_path / "city").iterdir()}
+    splits = json.loads(nightshift("data", "index", "toy_city", "--root", tmp_path / "city", "--json").out)["splits"]
+    assert [(split["split"], split["images"]) for split in splits[:2]] == [("day_train", 2), ("day_val", 1)]
+    pairs = {split["split"]: split["images"] for split in splits if "pairs" in split["split"]}
+    assert pairs["pairs"] == pairs["night_pairs"] == 2
+    assert sum(split["images"] for split in splits) - pairs["pairs"] == total == 4 * 4 + 2 + pairs["day_pairs"]
+    assert sum(splits[0]["class_frequency"].values()) == pytest.approx(1)
+    assert len({split["fingerprint"] for split in splits}) == len(splits) == 15
+    checked = nightshift("data", "check", "toy_city", "--root", tmp_path / "city")
+    assert (checked.code, checked.out) == (0, f"toy_city: {total + 2} images, 0 problems\n")
+    table = nightshift("data", "index", "toy_city", "--root", tmp_path / "city", "--split", "day_val")
+    assert table.code == 0
+    assert "vegetation" in table.out
+
+
+def test_data_make_takes_some_domains(nightshift, tmp_path):
+    words = ("--height", 32, "--width", 64, "--train", 1, "--val", 1, "--test", 1, "--domains", "fog,game")
+    assert nightshift("data", "make", "toy_city", "--output", tmp_path / "city", *words).out.startswith("6 images")
+    assert {path.name for path in (tmp_path / "city").iterdir()} == {"fog", "game"}
+
+
+def test_data_index_writes_a_row_per_image(nightshift, camvid_root, tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "index.parquet"
+    done = nightshift("data", "index", "camvid", "--root", camvid_root, "--parquet", path, "--json")
+    rows = pd.read_parquet(path)
+    assert len(rows) == 8
+    assert sorted(path.parent.iterdir()) == [camvid_root, path]
+    row = rows[rows.image == "images/day_val_0.jpg"].iloc[0]
+    image = np.asarray(Image.open(camvid_root / "images" / "day_val_0.jpg")).astype(float)
+    label = np.asarray(Image.open(camvid_root / "labels" / "day_val_0.png"))
+    assert (row.split, row.label, row.height, row.width) == ("day_val", "labels/day_val_0.png", 48, 64)
+    assert row.brightness == pytest.approx((image @ [0.299, 0.587, 0.114]).mean())
+    assert row.red == pytest.approx(image[..., 0].mean())
+    assert row["pixels.sky"] == (label == 0).sum()
+    assert row["pixels.bicycle"] == (label == 10).sum()
+    assert row["pixels.ignored"] == (label == 11).sum()
+    assert rows[rows.split == "dusk_adapt"]["pixels.sky"].isna().all()
+    summary = {split["split"]: split for split in json.loads(done.out)["splits"]}
+    assert summary["day_val"]["brightness"] == pytest.approx(rows[rows.split == "day_val"].brightness.mean())
+
+
+def test_data_pack_makes_an_artifact_once_that_a_run_reads(nightshift, camvid_root, tmp_path):
+    words = (
+        "data",
+        "pack",
+        "camvid",
+        "--root",
+        camvid_root,
+        "--height",
+        32,
+        "--width",
+        32,
+        "--storage",
+        tmp_path / "s",
+    )
+    splits = [word for name in ("day_train", "day_val", "dusk_adapt", "dusk_val") for word in ("--split", name)]
+    first, again = nightshift(*words, *splits), nightshift(*words, *splits)
+    assert first.code == again.code == 0
+    folder = first.out.strip()
+    assert again.out.strip() == f"{folder} (existed)"
+    kept = nightshift("gc", "--storage", tmp_path / "s")
+    assert kept.out.splitlines()[-1].startswith("0.0 MB in 0 places")
+    settings = ("--set", "train.height=32", "--set", "train.width=32", "--set", "train.loop.steps=1",
+                "--set", "train.batch_size=2", "--storage", tmp_path / "runs")  # fmt: skip
+    rows = []
+    for name, root in (("packed", folder), ("files", camvid_root)):
+        done = nightshift("run", "camvid", "--name", name, "--set", f"data.camvid.root={root}", *settings)
+        assert done.code == 0, done.err
+        board = nightshift(
+            "leaderboard", "--storage", tmp_path / "runs", "--where", f"sweep={name}", "--rows", "--json"
+        )
+        rows.append([(row["evaluation_set"], row["checkpoint"], row["miou"]) for row in json.loads(board.out)])
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 4
+
+
+def test_data_fog_makes_a_tree_that_data_check_reads(nightshift, tmp_path):
+    from tests.trainers.data.miniatures import cityscapes_with_depth
+
+    root = cityscapes_with_depth(tmp_path / "cityscapes")
+    made = nightshift("data", "fog", "--root", root, "--split", "train:2", "--storage", tmp_path / "s")
+    assert made.code == 0, made.err
+    checked = nightshift("data", "check", "foggy_cityscapes", "--root", made.out.strip())
+    assert checked.code == 0
+    assert checked.out.splitlines()[-1] == "foggy_cityscapes: 6 images, 0 problems"
+
+
+def test_full_fingerprints_differ_from_those_of_the_edges(nightshift, camvid_root):
+    index = ("data", "index", "camvid", "--root", camvid_root, "--json")
+    edges, full = (json.loads(nightshift(*index, *more).out)["splits"] for more in ((), ("--full",)))
+    assert [split["fingerprint"] for split in edges] != [split["fingerprint"] for split in full]
+    frequencies = {split["split"]: split["class_frequency"] for split in edges}
+    assert frequencies["dusk_adapt"] is None
+    label = np.asarray(Image.open(camvid_root / "labels" / "day_val_0.png"))
+    other = np.asarray(Image.open(camvid_root / "labels" / "day_val_1.png"))
+    both = np.concatenate([label.ravel(), other.ravel()])
+    assert frequencies["day_val"]["sky"] == pytest.approx((both == 0).sum() / (both != 11).sum())

@@ -1,0 +1,134 @@
+"""Cityscapes, Foggy Cityscapes, Nighttime Driving, and Toy City, which writes the same tree per domain.
+
+Source: mcordts/cityscapesScripts (folders, label ids); W-zx-Y/DANNet, dataset/ (Nighttime Driving).
+"""
+
+import csv
+from pathlib import Path
+
+from trainers.data.label_spaces import CITYSCAPES
+from trainers.data.samples import Dataset, Sample, first_folder, inside
+from trainers.errors import UserError
+
+IMAGES = {"train": 2975, "val": 500, "test": 1525}
+BETAS = ("0.005", "0.01", "0.02")
+"""Attenuation of Foggy Cityscapes in 1/m, as its file names write it."""
+
+
+def list_cityscapes(root: Path, split: str) -> list[Sample]:
+    """``leftImg8bit/<split>/<city>/*_leftImg8bit.png`` and ``gtFine/…/*_gtFine_labelIds.png``.
+
+    The labels of ``test`` are dummies that must never be scored: the split counts as unlabeled.
+    """
+    images = first_folder(root, "leftImg8bit", "leftImg8bit_trainvaltest/leftImg8bit") / split
+    return _with_labels(root, split, sorted(images.glob("*/*_leftImg8bit.png")), "_leftImg8bit.png")
+
+
+def list_foggy_cityscapes(root: Path, split: str) -> list[Sample]:
+    """``leftImg8bit_foggy/<split>/<city>/*_leftImg8bit_foggy_beta_<β>.png`` beside the labels of Cityscapes."""
+    part, _, beta = split.partition("_beta_")
+    ending = f"_leftImg8bit_foggy_beta_{beta}.png"
+    images = first_folder(root, "leftImg8bit_foggy", "leftImg8bit_trainvaltest_foggy/leftImg8bit_foggy") / part
+    return _with_labels(root, part, sorted(images.glob(f"*/*{ending}")), ending)
+
+
+def _with_labels(root: Path, part: str, images: list[Path], ending: str) -> list[Sample]:
+    labels = first_folder(root, "gtFine", "gtFine_trainvaltest/gtFine") / part
+    if part == "test":
+        return [Sample(image, None) for image in images]
+    return [
+        Sample(image, labels / image.parent.name / f"{image.name.removesuffix(ending)}_gtFine_labelIds.png")
+        for image in images
+    ]
+
+
+def list_nighttime_driving(root: Path, split: str) -> list[Sample]:
+    """``leftImg8bit/test/night/*_leftImg8bit.png`` and the coarse labels beside them, flaws and all."""
+    labels = root / "gtCoarse_daytime_trainvaltest" / split / "night"
+    images = sorted((root / "leftImg8bit" / split / "night").glob("*_leftImg8bit.png"))
+    return [
+        Sample(image, labels / image.name.replace("_leftImg8bit.png", "_gtCoarse_labelIds.png")) for image in images
+    ]
+
+
+def list_toy_city(root: Path, split: str) -> list[Sample]:
+    """Toy City: one Cityscapes tree per domain, the split is ``<domain>_<split>``; pairs and pool have no labels."""
+    if split == "night_pool":
+        return [Sample(image, None) for image in sorted((root / "night_pool" / "images").glob("*.png"))]
+    if split == "pairs":
+        return _toy_pairs(root)
+    domain, _, part = split.partition("_")
+    images = sorted((root / domain / "leftImg8bit" / part).glob("*/*_leftImg8bit.png"))
+    if part == "pairs":
+        return [Sample(image, None) for image in images]
+    return _with_toy_labels(root / domain, part, images)
+
+
+def _with_toy_labels(root: Path, part: str, images: list[Path]) -> list[Sample]:
+    """Unlike the benchmark's, the labels of ``test`` are true."""
+    labels = root / "gtFine" / part
+    return [
+        Sample(image, labels / image.parent.name / image.name.replace("_leftImg8bit", "_gtFine_labelIds"))
+        for image in images
+    ]
+
+
+def _toy_pairs(root: Path) -> list[Sample]:
+    """The rows of ``pairs.csv``: a night image, and the day image of its place as partner."""
+    listing = root / "pairs.csv"
+    if not listing.is_file():
+        return []
+    with listing.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and not {"night", "day"} <= rows[0].keys():
+        raise UserError(f"{listing} needs the columns night and day, it has {', '.join(rows[0])}")
+    return [Sample(inside(root, row["night"]), None, inside(root, row["day"])) for row in rows]
+
+
+CITYSCAPES_DATASET = Dataset(
+    splits=("train", "val", "test"),
+    unlabeled=frozenset({"test"}),
+    label_map=CITYSCAPES,
+    class_set="cityscapes19",
+    list_samples=list_cityscapes,
+    layout="leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*_gtFine_labelIds.png",
+    images=IMAGES,
+)
+
+FOGGY_CITYSCAPES = Dataset(
+    splits=tuple(f"{part}_beta_{beta}" for part in IMAGES for beta in BETAS),
+    unlabeled=frozenset(f"test_beta_{beta}" for beta in BETAS),
+    label_map=CITYSCAPES,
+    class_set="cityscapes19",
+    list_samples=list_foggy_cityscapes,
+    layout="leftImg8bit_foggy/<split>/<city>/*_leftImg8bit_foggy_beta_<β>.png and the gtFine/ of Cityscapes",
+    images={f"{part}_beta_{beta}": count for part, count in IMAGES.items() for beta in BETAS},
+)
+
+NIGHTTIME_DRIVING = Dataset(
+    splits=("test",),
+    unlabeled=frozenset(),
+    label_map=CITYSCAPES,
+    class_set="cityscapes19",
+    list_samples=list_nighttime_driving,
+    layout="leftImg8bit/test/night/*_leftImg8bit.png and "
+    "gtCoarse_daytime_trainvaltest/test/night/*_gtCoarse_labelIds.png",
+    images={"test": 50},
+)
+
+TOY_CITY = Dataset(
+    splits=(
+        *(f"{d}_{part}" for d in ("day", "night", "fog", "game") for part in ("train", "val", "test", "held_out")),
+        "night_pairs",
+        "day_pairs",
+        "pairs",
+        "night_pool",
+    ),
+    unlabeled=frozenset({"night_pairs", "day_pairs", "pairs", "night_pool"}),
+    label_map=CITYSCAPES,
+    class_set="cityscapes19",
+    list_samples=list_toy_city,
+    layout="<domain>/leftImg8bit/… and <domain>/gtFine/… as `nightshift data make toy_city` writes them",
+    paired=frozenset({"pairs"}),
+    side_files={"pairs": "pairs.csv"},
+)
