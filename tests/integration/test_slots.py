@@ -161,7 +161,7 @@ def wait_until(condition, seconds):
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="Ray's PlacementGroupCleaner asks the dashboard, which a local cluster of ours does not start: the processes "
+    reason="Ray's PlacementGroupCleaner asks the dashboard, which our local clusters do not start: the processes "
     "of the group are gone after 4 s, its reservation stays",
 )
 def test_a_dead_owner_leaves_neither_group_nor_reservation_behind(ray, slot, tmp_path):
