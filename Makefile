@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow chaos check format bench tables clean
+.PHONY: help install demo test test-slow chaos cluster check format bench tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  —/'
@@ -31,6 +31,10 @@ test: check ## everything that CI runs: check, then the integration tests on loc
 
 chaos: install ## kill a sweep twenty times, its workers every ten seconds; readers beside killed writers
 	$(BIN)/pytest -q -s -m slow --timeout 3600 tests/integration tests/results
+
+cluster: install ## several nodes on this machine, submitted jobs, every trouble of a worker group
+	$(BIN)/pytest -q -s -m integration --timeout 1800 tests/integration/test_slots.py tests/integration/test_cluster.py \
+	    tests/integration/test_jobs.py
 
 test-slow: install ## the tests that take minutes each
 	$(BIN)/pytest -q -m slow --timeout 3600

@@ -1,6 +1,10 @@
 """The connection to Ray: a local cluster, or the one that this process was submitted to."""
 
 import os
+from pathlib import Path
+
+from orchestrator.resources import num_cpus as cores
+from trainers.errors import UserError
 
 RAY_ENVIRONMENT = {
     # Our own progress replaces Tune's tables; our own checkpoints replace its loggers and snapshots.
@@ -14,6 +18,8 @@ RAY_ENVIRONMENT = {
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # A busy machine takes longer than the default of 60 s, and the next attempt would begin from nothing.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
@@ -22,18 +28,68 @@ RAY_ENVIRONMENT = {
 }
 
 
+def is_on_cluster() -> bool:
+    """Whether this process belongs to a running cluster; otherwise Ray is started on this machine when it is needed."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def is_submitted() -> bool:
+    """Whether this process is the driver of a submitted Ray job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def absolute(path: Path, option: str) -> Path:
+    """``path`` from the root on; in a submitted job a relative one would mean a folder that is thrown away.
+
+    Raises:
+        UserError: it is relative there.
+    """
+    if is_submitted() and not path.expanduser().is_absolute():
+        raise UserError(
+            f"{option} {path} is relative, and a submitted job's folder is thrown away; give an absolute path"
+        )
+    return path.expanduser().resolve()
+
+
 def connect(num_cpus: int | None = None) -> None:
-    """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected."""
+    """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected.
+
+    Raises:
+        UserError: the cluster cannot be reached, or asks for another token.
+    """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if is_on_cluster():
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # Warnings of each attempt to reach it.
     import ray
 
     if ray.is_initialized():
         return
     options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
-    if os.environ.get("RAY_ADDRESS"):
+    if not is_on_cluster():
+        # By name: a cluster that somebody else started on this machine is not ours to fill.
+        ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+        return
+    try:
         ray.init(**options)
-    else:
-        from orchestrator.preflight import num_cpus as cores
+    except Exception as error:
+        raise UserError(refused(error, os.environ["RAY_ADDRESS"])) from error
 
-        ray.init(num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+
+def refused(error: BaseException, address: str) -> str:
+    """One line on why a cluster did not let us in."""
+    text = " ".join(str(error).split())
+    if "token" in text.lower() or "unauthenticated" in text.lower():
+        return token_hint(address)
+    return (
+        f"no Ray cluster answers at {address} ({text[:200]}); if it runs, its token is another one: put its head's "
+        "into ~/.ray/auth_token, or point RAY_AUTH_TOKEN_PATH at it, and set RAY_AUTH_MODE=token"
+    )
+
+
+def token_hint(address: str) -> str:
+    """What to do about a missing or wrong token."""
+    return (
+        f"the cluster at {address} wants its own token: put the one of its head (`ray get-auth-token` there) into "
+        "~/.ray/auth_token here, or point RAY_AUTH_TOKEN_PATH at it, and set RAY_AUTH_MODE=token"
+    )

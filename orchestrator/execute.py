@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext
 
 ABSENT, HIT, MAKE = 0, 1, 2
+WAITING = 3
+"""What rank 0 says while it waits for another process, so that no collective of the others runs into its timeout."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,22 @@ class Event:
 
 
 Observe = Callable[[Event], None]
+
+
+class Throttle:
+    """At most one progress event a second, and every one on which a decision hangs."""
+
+    def __init__(self) -> None:
+        self._told = -1.0
+
+    def passes(self, event: Event) -> bool:
+        """Whether ``event`` is to be told on."""
+        scored = event.metrics.get("selection_step") == event.metrics.get("step")
+        matters = event.kind != "progress" or "resumed" in event.metrics or scored
+        if not matters and time.monotonic() - self._told < 1:
+            return False
+        self._told = time.monotonic()
+        return True
 
 
 class MakeContext(Protocol):
@@ -139,12 +157,14 @@ class Walk:
         if context.rank == 0:
             lease = acquire(
                 partial / "lease",
-                unless=lambda: self.store.exists(one.method.name, one.key),
+                unless=lambda: self._keep_ranks_waiting(context) or self.store.exists(one.method.name, one.key),
                 waiting=lambda holder: self.observe(Event("waiting", one.name, f"{holder} is making it")),
             )
         try:
-            made = lease is None or self.store.exists(one.method.name, one.key)
-            if self._agree([int(made) if context.rank == 0 else 0], context) == [1]:
+            made = context.rank == 0 and (lease is None or self.store.exists(one.method.name, one.key))
+            while (agreed := self._agree([int(made)], context)) == [WAITING]:
+                pass
+            if agreed == [1]:
                 return self._hit(one, context)
             return self._make(one, partial, lease, context)
         finally:
@@ -153,6 +173,12 @@ class Walk:
                 self.store.forget_partial(one.key)
                 if self.store.exists(one.method.name, one.key):
                     self.store.bury_partial(one.key)
+
+    def _keep_ranks_waiting(self, context: TrainContext) -> bool:
+        """Rank 0 still waits for a lease; the others hear so, whatever their timeout."""
+        if context.world_size > 1:
+            self._agree([WAITING], context)
+        return False
 
     def _make(self, one: Planned, partial: Path, lease: Lease | None, context: TrainContext) -> StageReport:
         # A folder of its own: a former holder that stood still may wake up and go on writing into its own.

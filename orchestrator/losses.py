@@ -27,6 +27,10 @@ class Losses:
         self.in_a_row += 1
         return self.in_a_row > MAX_RETRIES
 
+    def forgive(self) -> None:
+        """The next loss was announced, and is nobody's fault."""
+        self.in_a_row = 0
+
 
 def loss_class(error: BaseException | None) -> FailureClass:
     """Why a Tune trial broke, from what Ray says: ``bug`` where our own code raised, else who took the process."""

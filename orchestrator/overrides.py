@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.cluster import absolute
 from orchestrator.graph import Experiment, flatten
 from orchestrator.weights import find_artifact
 from trainers.components.configs import is_weights_path
@@ -50,10 +51,7 @@ def absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
         is_root = name.startswith("data.") and last == "root"
         return isinstance(value, str) and (is_root or (last == "weights" and is_weights_path(value)))
 
-    return {
-        name: str(Path(value).expanduser().resolve()) if is_path(name, value) else value
-        for name, value in values.items()
-    }
+    return {name: str(absolute(Path(value), name)) if is_path(name, value) else value for name, value in values.items()}
 
 
 def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:

@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.cluster import absolute, connect, is_on_cluster
 from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
+from orchestrator.nodes import check_nodes
 from orchestrator.overrides import assign, field_names
+from orchestrator.resources import cluster_nodes, num_cpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
@@ -36,7 +39,8 @@ class Request:
     gpus_per_worker: float | None = None
     """``None``: one where the machine has any."""
     cpus_per_worker: int | None = None
-    """``None``: the cores are shared out evenly."""
+    """``None``: the cores are shared out evenly; on a cluster one each."""
+    collective_seconds: float = 1800.0
 
 
 Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -51,11 +55,6 @@ def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
 def default_storage() -> Path:
     """``$NIGHTSHIFT_STORAGE``, else ``./runs``."""
     return Path(os.environ.get("NIGHTSHIFT_STORAGE", "runs"))
-
-
-def num_cpus() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_gpus() -> int:
@@ -73,8 +72,7 @@ def device_type(request: Request) -> Literal["cpu", "cuda"]:
         UserError: more GPUs are asked for than there are.
     """
     each = request.gpus_per_worker if request.gpus_per_worker is not None else float(num_gpus() > 0)
-    if each not in (0, 1):
-        raise UserError(f"--gpus-per-worker {each:g}: a worker takes a whole GPU or none; use 1 or 0")
+    check_gpus(each, request.workers)
     needed = each * max(1, request.workers)
     if needed > num_gpus():
         raise UserError(
@@ -82,6 +80,43 @@ def device_type(request: Request) -> Literal["cpu", "cuda"]:
             f"GPU(s), and this machine has {num_gpus()}; use --gpus-per-worker 0 for the CPU"
         )
     return "cuda" if each else "cpu"
+
+
+def check_gpus(each: float, workers: int) -> None:
+    """What a worker can take of GPUs.
+
+    Raises:
+        UserError: more than one, or a part of one for ranks that have to talk to each other.
+    """
+    if not 0 <= each <= 1:
+        raise UserError(f"--gpus-per-worker {each:g}: a worker uses one GPU, a part of one, or none; use 0 to 1")
+    if 0 < each < 1 and workers > 1:
+        raise UserError(
+            f"--gpus-per-worker {each:g} with --workers {workers}: NCCL needs a GPU for each rank; use 1 or --workers 1"
+        )
+
+
+def machines(request: Request) -> tuple[Literal["cpu", "cuda"], int, float]:
+    """Device, cores and GPUs of each worker, where all of them fit.
+
+    Raises:
+        UserError: they never will.
+    """
+    if not is_on_cluster():
+        kind, threads = device_type(request), check_workers(request)
+        gpus = 0.0 if kind == "cpu" else 1.0 if request.gpus_per_worker is None else request.gpus_per_worker
+        return kind, threads, gpus
+    connect()
+    nodes = cluster_nodes()
+    has_any = any(node.get("GPU", 0) >= 1 for node in nodes)
+    gpus = float(has_any) if request.gpus_per_worker is None else request.gpus_per_worker
+    check_gpus(gpus, request.workers)
+    if request.workers < 0:
+        raise UserError(f"--workers must be 0 (one process per trial) or more, got {request.workers}")
+    threads = request.cpus_per_worker or 1
+    bundle = {"CPU": float(threads), **({"GPU": gpus} if gpus else {})}
+    require_fit(nodes, [bundle] * max(1, request.workers))
+    return "cuda" if gpus else "cpu", threads, gpus
 
 
 def check_workers(request: Request) -> int:
@@ -106,6 +141,7 @@ def data_roots(request: Request) -> dict[str, Path]:
     """Data set → folder, absolute: single roots win over the folders of ``--data-root``."""
     roots = {}
     if request.data_root is not None:
+        absolute(request.data_root, "--data-root")
         if not request.data_root.is_dir():
             raise UserError(f"--data-root {request.data_root} does not exist; it holds one folder per data set")
         roots = {name: request.data_root / name for name in DATASETS if (request.data_root / name).is_dir()}
@@ -119,8 +155,8 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
     Raises:
         UserError: with what is missing.
     """
-    kind = device_type(request)
-    threads = check_workers(request)
+    storage = absolute(request.storage, "--storage")
+    kind, threads, gpus = machines(request)
     roots = data_roots(request)
     made = {role for stage in experiment.stages.values() for role in stage.inputs}
     if clash := sorted(made & set(roots)):
@@ -128,7 +164,6 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
             f"{experiment.name} makes the data set {clash[0]} itself (its stage "
             f"{experiment.stages[next(iter(experiment.stages))].name}); drop data.{clash[0]}.root"
         )
-    storage = request.storage.resolve()
     require_writable(storage)
     free = shutil.disk_usage(storage).free
     if free < MIN_FREE_BYTES:
@@ -144,6 +179,8 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
             f"with a folder {absent[0]}/ in it; or --preset toy_city, which renders its own data"
         )
     fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
+    if is_on_cluster():
+        check_nodes(storage, roots, splits)
     return Place(
         storage=storage,
         roots=roots,
@@ -151,6 +188,8 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
         device_type=kind,
         workers=request.workers,
         threads=threads,
+        gpus=gpus,
+        collective_seconds=request.collective_seconds,
     )
 
 

@@ -1,6 +1,7 @@
 """Where a row comes from: commit, versions, hardware, command."""
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
@@ -16,12 +17,21 @@ PACKAGES = (
 )  # fmt: skip
 
 
+OUR_PACKAGES = ("orchestrator", "search_spaces", "trainers", "results")
+
+GIT_VARIABLE = "NIGHTSHIFT_GIT"
+"""``commit`` or ``commit+difference``, from whoever sent the code here without its repository."""
+
+
 @lru_cache
 def git_state() -> tuple[str | None, str | None]:
     """(commit, hash of what differs from it or ``None`` when clean) of the checkout that this code runs from.
 
     (``None``, ``None``) for an installed copy.
     """
+    if told := os.environ.get(GIT_VARIABLE):
+        told_commit, _, difference = told.partition("+")
+        return told_commit, difference or None
     here = Path(__file__).parent
     commit = _git(here, "rev-parse", "HEAD")
     if commit is None:
@@ -42,7 +52,24 @@ def _git(folder: Path, *words: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Package → version, and Python's."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # Our own code runs from a working directory.
+        return "not installed"
+
+
+@lru_cache
+def code_hash() -> str:
+    """Hash of our own source files, wherever they lie."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for package in OUR_PACKAGES for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def software_changes(ledger: Ledger) -> str:

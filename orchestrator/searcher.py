@@ -36,6 +36,7 @@ class Watcher:
 
     event: Callable[[Trial, Event], None]
     ended: Callable[[Trial, Outcome], None]
+    note: Callable[[str], None] = lambda text: None
 
 
 class LedgerSearcher(Searcher):

@@ -70,8 +70,10 @@ class SweepRequest(BaseModel):
     cost: Literal["seconds"] | None = None
     warm_start: str | None = None
     hours: float | None = None
+    workers: int = 0
     gpus_per_worker: float | None = None
     cpus_per_worker: int = 1
+    collective_seconds: float = 1800.0
     confirms: Confirmation | None = None
     name: str
 
@@ -108,8 +110,10 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
             storage=storage,
             data_root=request.data_root,
             roots=roots,
+            workers=request.workers,
             gpus_per_worker=request.gpus_per_worker,
             cpus_per_worker=request.cpus_per_worker,
+            collective_seconds=request.collective_seconds,
         ),
         bar,
     )

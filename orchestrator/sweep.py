@@ -1,29 +1,34 @@
-"""Run a search on Ray Tune: its trials in reused processes, as many at once as the resources allow."""
+"""Run a search on Ray Tune: its trials in reused processes or worker groups, as many at once as the resources allow."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster import connect
-from orchestrator.execute import Event, StageReport, Walk
+from orchestrator.cluster import connect, is_on_cluster
+from orchestrator.execute import Event, Observe, StageReport, Throttle, Walk
 from orchestrator.files import naming_full_disk
 from orchestrator.launch import run_in_process
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
+from orchestrator.resources import are_free, cluster_nodes, groups_that_fit, require_fit
 from orchestrator.search import Search, Sweep
 from orchestrator.signals import Stopping, stopping_on_sigterm
-from orchestrator.trial import Trial, prepare_process
+from orchestrator.slot import Slot, own_slot, wanted
+from orchestrator.trial import Place, Trial, prepare_process
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.schedulers import Pruner
     from orchestrator.searcher import Watcher
+    from trainers.context import OnReport, TrainContext
 
 
 def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) -> None:
@@ -41,19 +46,6 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
     _run_on_tune(search, watcher, pruner)
 
 
-def refuse_workers(workers: int) -> None:
-    """Sweeps run each trial in one process so far.
-
-    Raises:
-        UserError: worker groups are asked for.
-    """
-    if workers:
-        raise UserError(
-            f"--workers {workers}: a sweep's trials run in one process each; use --workers 0 here, "
-            "or `nightshift run` for one trial on several workers"
-        )
-
-
 def shared_stages(sweep: Sweep) -> list[str]:
     """The stages that no searched field reaches: one artifact per seed serves every configuration."""
     varied = {name.partition(".")[0] for name in sweep.space}
@@ -64,37 +56,50 @@ def shared_stages(sweep: Sweep) -> list[str]:
 def run_shared_stages(search: Search, watcher: Watcher, stopping: Stopping) -> list[StageReport]:
     """Make the shared stages once, before the search; a signal lets the stage in progress save and ends the process."""
     from orchestrator.artifacts import Store
-    from trainers.context import PlainContext
 
     sweep = search.sweep
     names = shared_stages(sweep)
     reports: list[StageReport] = []
-    for seed in range(sweep.seeds.trial, sweep.seeds.trial + sweep.num_seeds) if names else ():
-        trial = Trial.of(
-            sweep.experiment,
-            sweep.arm,
-            {},
-            replace(sweep.seeds, trial=seed),
-            sweep.place,
-        )
-        store = Store(sweep.place.storage)
-        planned = {name: trial.planned[name] for name in names}
-        if all(store.exists(one.method.name, one.key) for one in planned.values()):
-            continue
-        search.ledger.write("shared", f"{trial.id}", {"keys": [one.key for one in planned.values()]})
-        prepare_process(sweep.place)
-        walk = Walk(
-            planned,
-            store,
-            sweep.place.roots,
-            lambda folder, *, on_report, guard: PlainContext(
-                folder, device=sweep.place.device_type, on_report=on_report, guard=guard
-            ),
-            partial(_observe_shared, trial, watcher, stopping),
-        )
-        reports += walk.run(names)
-        watcher.event(trial, Event("over", ""))
+    with contextlib.ExitStack() as group:
+        slot: Slot | None = None
+        for seed in range(sweep.seeds.trial, sweep.seeds.trial + sweep.num_seeds) if names else ():
+            seeds = replace(sweep.seeds, trial=seed)
+            trial = Trial.of(sweep.experiment, sweep.arm, {}, seeds, sweep.place)
+            store = Store(sweep.place.storage)
+            planned = {name: trial.planned[name] for name in names}
+            if all(store.exists(one.method.name, one.key) for one in planned.values()):
+                continue
+            search.ledger.write("shared", f"{trial.id}", {"keys": [one.key for one in planned.values()]})
+            observe = partial(_observe_shared, trial, watcher, stopping)
+            if sweep.place.workers or is_on_cluster():
+                slot = slot or group.enter_context(_one_slot(sweep.place))
+                reports += _made_in_group(slot, trial, names, observe)
+            else:
+                prepare_process(sweep.place)
+                walk = Walk(planned, store, sweep.place.roots, partial(_plain_context, sweep.place), observe)
+                reports += walk.run(names)
+            watcher.event(trial, Event("over", ""))
     return reports
+
+
+def _plain_context(place: Place, folder: Path, *, on_report: OnReport, guard: Callable[[], None]) -> TrainContext:
+    from trainers.context import PlainContext
+
+    return PlainContext(folder, device=place.device_type, on_report=on_report, guard=guard)
+
+
+def _one_slot(place: Place) -> Slot:
+    """A worker group for this process; on a cluster a driver may have no GPU, so even one process is a group there."""
+    connect()
+    return Slot(place if place.workers else replace(place, workers=1))
+
+
+def _made_in_group(slot: Slot, trial: Trial, names: list[str], observe: Observe) -> list[StageReport]:
+    outcome = slot.run(trial, observe, ends=names)
+    if outcome.status != "finished":
+        kind = UserError if outcome.failure_class == "invalid" else RuntimeError
+        raise kind(f"{outcome.message}\n{outcome.trace or ''}".strip())
+    return [StageReport(**report) for report in outcome.stages]
 
 
 def _observe_shared(trial: Trial, watcher: Watcher, stopping: Stopping, event: Event) -> None:
@@ -114,17 +119,18 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     connect()
     folder = search.ledger.root / "tune"
     shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
-    resources: dict[str, float] = {"CPU": place.threads, **({"GPU": 1} if place.device_type == "cuda" else {})}
     searcher = LedgerSearcher(search, watcher, pruner)
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_trial_in_tune, sweep=search.sweep, stop_flag=stop_flag(search.ledger)), resources
+            tune.with_parameters(_trial_in_tune, sweep=search.sweep, stop_flag=stop_flag(search.ledger)),
+            # The owner of a group takes nothing that its group needs; Ray refuses an empty bundle.
+            {"memory": 2**20} if place.workers else dict(place.bundles[0]),
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=LedgerScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=concurrency(resources),
+            max_concurrent_trials=concurrency(place, watcher.note),
             reuse_actors=True,
             trial_name_creator=lambda trial: str(trial.config["trial"]),
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}.{trial.config['attempt']}",
@@ -163,20 +169,20 @@ class Interrupted(RuntimeError):
     """The sweep was asked to stop, and its trials have saved."""
 
 
-def concurrency(resources: dict[str, float]) -> int:
-    """How many trials with these resources fit the cluster at once, counted node by node.
+def concurrency(place: Place, note: Callable[[str], None]) -> int:
+    """How many trials fit the cluster at once; ``note`` hears what other jobs hold at the moment.
 
     Raises:
-        UserError: none fits.
+        UserError: none ever fits.
     """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(int(min(node.get(name, 0) // amount for name, amount in resources.items() if amount)) for node in nodes)
-    if fit < 1:
-        wanted = ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
-        have = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-        raise UserError(f"a trial needs {wanted}, and no node of the cluster has that (they have {have})")
+    nodes = cluster_nodes()
+    require_fit(nodes, place.bundles)
+    fit = groups_that_fit(nodes, place.bundles)
+    if not are_free(place.bundles, fit):
+        note(
+            f"{fit} x {wanted(place.bundles)} fit the cluster, and they are not free now: trials wait for what other "
+            "jobs hold"
+        )
     return fit
 
 
@@ -188,20 +194,20 @@ def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep, stop_flag: Path) -> 
 
     seeds = replace(sweep.seeds, trial=config["seed"])
     trial = Trial.of(sweep.experiment, sweep.arm, json.loads(config["varied"]), seeds, sweep.place)
-    told = 0.0
+    throttle = Throttle()
 
     def observe(event: Event) -> None:
-        nonlocal told
-        matters = "resumed" in event.metrics or event.metrics.get("selection_step") == event.metrics.get("step")
-        if event.kind == "progress" and not matters and time.monotonic() - told < 1:
+        if not throttle.passes(event):
             return
-        told = time.monotonic()
         if stop_flag.exists():
             raise SystemExit(SAVE_AND_EXIT)
         tune.report({"event": json.dumps(asdict(event))})
 
     try:
-        outcome = run_in_process(trial, observe)
+        if sweep.place.workers:
+            outcome = own_slot(sweep.place, stop_flag.parent / "tune").run(trial, observe)
+        else:
+            outcome = run_in_process(trial, observe)
     except SystemExit as stop:
         if stop.code == SAVE_AND_EXIT:
             return  # Without an outcome: the next start goes on from the checkpoint.

@@ -1,7 +1,8 @@
 """A trial: one arm, one configuration, one seed — what it is, and how it runs to an outcome in any process."""
 
+import gc
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +42,16 @@ class Place:
     workers: int = 0
     """Ranks that walk together; 0 is the process itself."""
     threads: int = 1
-    """Torch threads of each rank on a CPU."""
+    """CPU cores of each rank: its torch threads on a CPU."""
+    gpus: float = 0.0
+    """GPUs of each rank; less than one where several trials share a device."""
+    collective_seconds: float = 1800.0
+    """How long a rank waits for the others before its group is taken to be broken."""
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What each rank takes of a node."""
+        return [{"CPU": self.threads, **({"GPU": self.gpus} if self.gpus else {})}] * max(1, self.workers)
 
 
 @dataclass(frozen=True)
@@ -107,19 +117,26 @@ class Outcome:
         return all(stage["hit"] for stage in self.stages)
 
 
-def run_trial(trial: Trial, *, make_context: MakeContext, observe: Observe) -> Outcome:
-    """Walk the trial's graph and read its scores; a failure becomes an outcome, an early stop passes through."""
+def run_trial(
+    trial: Trial, *, make_context: MakeContext, observe: Observe, ends: Sequence[str] | None = None
+) -> Outcome:
+    """Walk the trial's graph and read its scores; a failure becomes an outcome, an early stop passes through.
+
+    With ``ends`` only these stages and their inputs are made, and there are no scores.
+    """
     prepare_process(trial.place)
     store = Store(trial.place.storage)
     walk = Walk(trial.planned, store, trial.place.roots, make_context, observe)
     try:
-        # Its curves and steps belong to the row, also where every evaluation is a hit.
-        reports = walk.run([*trial.arm.stages(), trial.arm.train])
+        # The last training's curves and steps belong to the row, also where every evaluation is a hit.
+        reports = walk.run([*trial.arm.stages(), trial.arm.train] if ends is None else ends)
     except Exception as error:
         # Where ranks walk together only a divergence is seen by all of them; anything else must end the group.
         if trial.place.workers > 1 and not isinstance(error, Diverged):
             raise
         return failure(error, trial.place.storage)
+    if ends is not None:
+        return Outcome("finished", stages=[asdict(report) for report in reports])
     return collect(trial, store, reports)
 
 
@@ -131,6 +148,7 @@ def prepare_process(place: Place) -> None:
     torch.manual_seed(0)
     torch.set_grad_enabled(True)
     if place.device_type == "cuda":
+        gc.collect()  # What the trial before left in cycles still holds its memory.
         torch.cuda.empty_cache()
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

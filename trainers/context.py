@@ -4,6 +4,7 @@ The same trainer runs in a test, under a debugger, in a Ray Tune process and on 
 hand it a ``TrainContext``.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -21,6 +22,9 @@ WriteCheckpoint = Callable[[Path], None]
 
 SAVE_AND_EXIT = 143
 """Code of the ``SystemExit`` that asks for a checkpoint first; any other ends the stage for good. (128 + SIGTERM)"""
+
+STOP = 1
+"""What any other code becomes where ranks agree on it."""
 
 Metrics = Mapping[str, float | int]
 """Numbers by name. An int is no float to the checker that runs in the tests, so both are named."""
@@ -49,6 +53,7 @@ class TrainContext(Protocol):
         It reaches the disk in the background: before the next one is written, and before ``settle`` returns.
         A checkpoint that is not ``due`` is written only where the trial is stopped now to go on later.
         Every rank offers a checkpoint at the same steps; only rank 0 decides and writes, and only rank 0 is heard.
+        A stop reaches all ranks at such a step.
         """
         ...
 
@@ -157,17 +162,32 @@ class DistributedContext(PlainContext):
         device: torch.device | str = "cpu",
         on_report: OnReport | None = None,
         guard: Callable[[], None] | None = None,
+        preempted: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``preempted`` is asked by every rank at the same reports: whether the group has to leave its machines."""
         super().__init__(folder, device=device, on_report=on_report, guard=guard)
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
+        self._preempted = preempted
 
     def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
         """See ``TrainContext``."""
+        if checkpoint is None:
+            # Rank 0 may be alone here: a stop waits for the next report that all ranks make, and is said again there.
+            with contextlib.suppress(SystemExit):
+                if self.rank == 0:
+                    super().report(metrics)
+            return
+        code = SAVE_AND_EXIT if self._preempted() else 0
         if self.rank == 0:
-            super().report(metrics, checkpoint, due=due)
-        if checkpoint is not None:
-            self.barrier()
+            try:
+                super().report(metrics, checkpoint, due=due or code == SAVE_AND_EXIT)
+            except SystemExit as stop:
+                code = SAVE_AND_EXIT if stop.code == SAVE_AND_EXIT else STOP
+        agreed = int(self.all_reduce(torch.tensor(code if self.rank == 0 else 0, device=self.device)))
+        if agreed:
+            self.settle()
+            raise SystemExit(agreed)
 
     def barrier(self) -> None:
         """See ``TrainContext``."""

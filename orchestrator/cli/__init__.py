@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, sweep
+from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("predict")(predict.predict)
 app.command("report")(report.report)
 app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
+app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 
 INTERRUPTED = 130

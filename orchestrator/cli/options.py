@@ -28,8 +28,14 @@ SeedScope = Annotated[
     typer.Option(help="Stages that follow the trial's seed: as declared, only the last training, or all."),
 ]
 Workers = Annotated[int, typer.Option(help="Ray Train workers that walk a trial together; 0: no group.")]
-Gpus = Annotated[float | None, typer.Option(help="GPUs of each worker. [default: 1 where there are any]")]
+Gpus = Annotated[
+    float | None,
+    typer.Option(help="GPUs of each worker; 0.5: two trials share a device. [default: 1 where there are any]"),
+]
 Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of each worker.")]
+CollectiveTimeout = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="A worker that waits longer for the others takes them as lost.")
+]
 Init = Annotated[
     str | None,
     typer.Option(metavar="[STAGE=]artifact:KEY|PATH", help="Start a training stage from these weights."),

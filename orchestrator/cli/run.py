@@ -24,6 +24,7 @@ def run(
     workers: options.Workers = 0,
     gpus_per_worker: options.Gpus = None,
     cpus_per_worker: options.Cpus = None,
+    collective_timeout: options.CollectiveTimeout = 1800.0,
 ) -> None:
     """Run every arm of an experiment once per seed; what exists already is reused.
 
@@ -51,6 +52,7 @@ def run(
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker,
+        collective_seconds=collective_timeout,
     )
     chosen = find_arms(graph, arms)
     here = place(graph, chosen, request, bar)

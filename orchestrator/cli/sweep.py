@@ -54,18 +54,17 @@ def sweep(
     workers: options.Workers = 0,
     gpus_per_worker: options.Gpus = None,
     cpus_per_worker: options.Cpus = None,
+    collective_timeout: options.CollectiveTimeout = 1800.0,
 ) -> None:
     """Search the fields of a space with Ray Tune and Optuna; the same command again continues or extends it.
 
     Example: `nightshift sweep demo --trials 6`
     """
     from orchestrator.experiments import build
-    from orchestrator.preflight import default_storage
+    from orchestrator.preflight import absolute, default_storage
     from orchestrator.start import SweepRequest
-    from orchestrator.sweep import refuse_workers
 
-    refuse_workers(workers)
-    where = storage or default_storage()
+    where = absolute(storage or default_storage(), "--storage")
     graph = build(experiment, preset)
     request = SweepRequest(
         experiment=experiment,
@@ -73,7 +72,7 @@ def sweep(
         space=space,
         preset=preset,
         values=options.values(graph, assignments, config_file, init, where),
-        data_root=data_root.resolve() if data_root else None,
+        data_root=absolute(data_root, "--data-root") if data_root else None,
         trials=trials,
         seeds=seeds,
         seed=seed,
@@ -85,8 +84,10 @@ def sweep(
         cost=cost,
         warm_start=warm_start,
         hours=hours,
+        workers=workers,
         gpus_per_worker=gpus_per_worker,
         cpus_per_worker=cpus_per_worker or 1,
+        collective_seconds=collective_timeout,
         name=name or f"{experiment}-{space or next(iter(graph.searches), None)}",
     )
     if dry_run:
@@ -175,7 +176,7 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
             if request.cost:
                 progress.note(f"two objectives, {what.experiment.objective} and {request.cost}: nothing is pruned")
             try:
-                run(request, search, Watcher(progress.event, progress.ended))
+                run(request, search, Watcher(progress.event, progress.ended, progress.note))
             except Interrupted as interruption:
                 progress.note(str(interruption))
                 raise typer.Exit(143) from interruption

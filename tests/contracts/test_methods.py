@@ -36,6 +36,9 @@ class Tiny:
     """Changes for the recorded losses, which must agree to 1e-4 between processors: batch statistics of a few pixels
     and Adam's division enlarge their differences a thousandfold in six steps unless the rate is small, and uint8
     rescaling rounds differently on each."""
+    two_workers: Mapping[str, Any] = field(default_factory=dict)
+    """Changes with which two workers compute what one does, beside ``batch_norm: frozen``: no dropout, for each rank
+    draws its own, and an optimizer that does not divide by tiny numbers."""
 
 
 TINY = {
@@ -54,6 +57,7 @@ TINY = {
         },
         {"toy_city": "toy_city"},
         record={"optimizer": {"learning_rate": 3e-6}, "augmentation": {"scale_min": 1.0, "scale_max": 1.0}},
+        two_workers={"network": {"dropout": 0.0}, "optimizer": {"name": "sgd", "learning_rate": 1e-4}},
     ),
     "pack": Tiny(
         {"splits": ["toy_city/day_val", "toy_city/day_train:3"], "height": 16, "width": 32}, {"toy_city": "toy_city"}
@@ -95,13 +99,21 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return {**base, **nested}
 
 
+def arguments(
+    name: str, sources: Mapping[str, Path], seed: int, changes: Mapping[str, Any]
+) -> tuple[Any, Config, dict[str, Path], int | None]:
+    """The module of a method, its tiny configuration with ``changes``, its inputs and its seed."""
+    kind = method(name)
+    config = kind.config.model_validate(merge(tiny(name).config, changes)).resolved(device_type="cpu")
+    inputs = {role: sources[source] for role, source in tiny(name).inputs.items()}
+    return kind.load(), config, inputs, None if kind.seed_from is None else seed
+
+
 def run(
     name: str, sources: Mapping[str, Path], folder: Path, *, seed: int = 0, kill_at: int | None = None, **changes: Any
 ) -> Outcome:
     """Check and run the tiny configuration of ``name`` in ``folder``, where a killed run continues."""
-    kind, module = method(name), method(name).load()
-    config = kind.config.model_validate(merge(tiny(name).config, changes)).resolved(device_type="cpu")
-    inputs = {role: sources[source] for role, source in tiny(name).inputs.items()}
+    module, config, inputs, seed_or_none = arguments(name, sources, seed, changes)
     reports: list[Mapping[str, float]] = []
 
     def listen(metrics: Mapping[str, float]) -> None:
@@ -113,7 +125,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     module.check(config, inputs)
     context = PlainContext(folder / "checkpoints", on_report=listen)
-    result = module.run(config, inputs, output, None if kind.seed_from is None else seed, context)
+    result = module.run(config, inputs, output, seed_or_none, context)
     files = {path.relative_to(output).as_posix(): read(path) for path in output.rglob("*") if path.is_file()}
     return Outcome({key: value for key, value in result.items() if key not in TIMES}, reports, files)
 

@@ -10,13 +10,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tests.contracts import two_networks
+from tests.contracts.test_methods import ALL, TIMES, TINY, arguments, read
 from trainers.components.losses import combined_loss
-from trainers.context import DistributedContext, PlainContext
+from trainers.context import SAVE_AND_EXIT, STOP, DistributedContext, PlainContext, TrainContext
 from trainers.data.images import SplitImages
 from trainers.data.loader import AugmentedSamples, Batch, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.networks.optimizers import build_optimizer, set_learning_rate
 from trainers.networks.segmentation import build_segmenter
+from trainers.registry import method
 from trainers.segmentation import evaluate, supervised
 from trainers.segmentation.evaluate_config import Config as EvaluateConfig
 from trainers.segmentation.supervised_config import Config
@@ -61,7 +64,58 @@ def worker(rank: int, folder: Path, toy_city: Path) -> None:
     inputs = {"toy_city": toy_city, "segmenter": folder / "frozen"}
     result = evaluate.run(evaluation(), inputs, folder, None, context)
     (folder / f"evaluation-{rank}.json").write_text(json.dumps(result))
+    for name in ALL:
+        run_method(name, folder, toy_city, DistributedContext(folder / "methods" / name / "checkpoints"))
+        dist.barrier()
+    made = {"adversarial": two_networks.adversarial(context), "batch_norm": two_networks.batch_norm(context)}
+    torch.save(
+        {**made, "stops": [stopped_by(code, folder, rank) for code in (0, SAVE_AND_EXIT)]}, folder / f"{rank}.pt"
+    )
+    torch.save({"preempted": preempted(folder, rank)}, folder / f"preempted-{rank}.pt")
     dist.destroy_process_group()
+
+
+def run_method(name: str, folder: Path, toy_city: Path, context: TrainContext) -> None:
+    """Any registered method, as if nothing were known of it; ``folder`` holds a trained segmenter."""
+    changes = dict(TINY[name].two_workers)
+    if "batch_norm" in method(name).config.model_fields:
+        changes["batch_norm"] = "frozen"
+    sources = {"toy_city": toy_city, "segmenter": folder / "segmenter"}
+    module, config, inputs, seed = arguments(name, sources, SEED, changes)
+    output = folder / "methods" / name / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    result = module.run(config, inputs, output, seed, context)
+    (folder / "methods" / name / f"result-{context.rank}.json").write_text(json.dumps(result))
+
+
+def reports(context: DistributedContext, folder: Path) -> tuple[int, int]:
+    """The step at which a training that reports every step ends, and the code with which."""
+    for step in range(1, 6):
+        try:
+            context.report({"step": step}, lambda where: (where / "x").write_text("x"), due=False)
+        except SystemExit as stop:
+            return step, int(stop.code or 0)
+    return 0, 0
+
+
+def stopped_by(code: int, folder: Path, rank: int) -> tuple[int, int]:
+    """Rank 0 is told to stop at its third report; at the second it also reports alone."""
+
+    def listen(metrics: Mapping[str, float | int]) -> None:
+        if metrics["step"] == 3 or "alone" in metrics:
+            raise SystemExit(code)
+
+    context = DistributedContext(folder / f"stop-{code}", on_report=listen)
+    if rank == 0:
+        context.report({"step": 0, "alone": 1})
+    return reports(context, folder)
+
+
+def preempted(folder: Path, rank: int) -> tuple[int, int]:
+    """The machine is to be given back; every rank hears it at the fourth report."""
+    asked = iter(range(1, 10))
+    context = DistributedContext(folder / "preempted", preempted=lambda: next(asked) == 4)
+    return reports(context, folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +124,84 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two_workers")
     for case in CASES:
         (folder / case).mkdir()
+    (folder / "segmenter").mkdir()
+    one_process("frozen", toy_city, folder / "segmenter")
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder
+
+
+@pytest.fixture(scope="module")
+def alone(two: Path, toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of every registered method."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "segmenter").symlink_to(two / "segmenter")
+    for name in ALL:
+        run_method(name, folder, toy_city, PlainContext(folder / "methods" / name / "checkpoints"))
+    return folder
+
+
+def close(a: Any, b: Any) -> bool:
+    """Equal up to rounding, through dictionaries and sequences; times are not compared."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(key in TIMES or close(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(close(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6)
+    return a == pytest.approx(b, rel=1e-5, abs=1e-6) if isinstance(a, float) else bool(a == b)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_two_ranks_make_what_one_process_makes_with_every_method(name: str, two: Path, alone: Path):
+    ours, expected = two / "methods" / name, alone / "methods" / name
+    files = sorted(path.relative_to(expected / "output") for path in (expected / "output").rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(ours / "output") for path in (ours / "output").rglob("*") if path.is_file())
+    for path in files:
+        first, second = (contents(root / "output" / path) for root in (ours, expected))
+        assert close(first, second), f"{name}: {path} differs"
+    results = [json.loads((ours / f"result-{rank}.json").read_text()) for rank in range(2)]
+    assert close(results[0], json.loads((expected / "result-0.json").read_text()))
+    assert close(results[0], results[1])
+
+
+def contents(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.suffix == ".json" else read(path)
+
+
+def test_two_networks_with_an_optimizer_each_and_a_teacher_equal_one_process(two: Path, tmp_path: Path):
+    expected = two_networks.adversarial(PlainContext(tmp_path))
+    for rank in range(2):
+        found = torch.load(two / f"{rank}.pt", weights_only=True)["adversarial"]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    moved = two_networks.generator()
+    assert not torch.equal(expected["forth.0.weight"], expected["teacher.0.weight"])
+    assert moved[0].weight.shape == expected["forth.0.weight"].shape
+
+
+def test_two_forwards_with_batch_norm_equal_their_shards_in_one_process(two: Path, tmp_path: Path):
+    ranks = []
+    for rank in range(2):
+        context = PlainContext(tmp_path)
+        context.rank, context.world_size = rank, 2
+        ranks.append(context)
+    for rank in range(2):
+        found = torch.load(two / f"{rank}.pt", weights_only=True)["batch_norm"]
+        expected = two_networks.batch_norm_of_shards(ranks[: rank + 1] + ranks[rank + 1 :])
+        own = {name: value for name, value in expected.items() if name.startswith("own.")}
+        if rank == 1:
+            assert not torch.equal(found["1.running_mean"], found["own.1.running_mean"])
+            torch.testing.assert_close({name: found[name] for name in own}, own, rtol=1e-5, atol=1e-6)
+        kept = {name: value for name, value in expected.items() if not name.startswith("own.")}
+        torch.testing.assert_close({name: found[name] for name in kept}, kept, rtol=1e-5, atol=1e-6)
+
+
+def test_a_stop_reaches_both_ranks_at_the_same_step_and_saves_where_it_is_asked_to(two: Path):
+    for rank in range(2):
+        assert torch.load(two / f"{rank}.pt", weights_only=True)["stops"] == [(3, STOP), (3, SAVE_AND_EXIT)]
+        assert torch.load(two / f"preempted-{rank}.pt", weights_only=True)["preempted"] == (4, SAVE_AND_EXIT)
+    assert not list((two / "stop-0").glob("step-*"))
+    assert [path.name for path in (two / f"stop-{SAVE_AND_EXIT}").glob("step-*")] == ["step-00000003"]
+    assert [path.name for path in (two / "preempted").glob("step-*")] == ["step-00000004"]
 
 
 def curves(folder: Path) -> dict[str, list[float]]:

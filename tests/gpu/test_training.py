@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.trial import Place, prepare_process
 from trainers.context import PlainContext
 from trainers.data.toy_city import write_tree
 from trainers.segmentation import supervised
@@ -59,3 +60,25 @@ def test_memory_is_back_at_its_start_after_ten_trials(city: Path, tmp_path: Path
         torch.cuda.empty_cache()
         used.append(torch.cuda.memory_allocated())
     assert used[-1] <= used[0] + 1_000_000
+
+
+def test_what_a_trial_left_in_a_cycle_is_free_before_the_next_one_starts(tmp_path: Path) -> None:
+    """As in a reused process: an exception keeps its frames, and those the network and its gradients."""
+    place = Place(storage=tmp_path, roots={}, fingerprints={}, device_type="cuda", gpus=0.5)
+    prepare_process(place)
+    before = torch.cuda.memory_reserved()
+
+    def trial() -> None:
+        network = torch.nn.Linear(4096, 4096, device="cuda")
+        network(torch.ones(64, 4096, device="cuda")).sum().backward()
+        cycle: list[object] = [network]
+        cycle.append(cycle)
+
+    gc.disable()
+    try:
+        trial()
+        assert torch.cuda.memory_allocated() > 100_000_000
+        prepare_process(place)
+    finally:
+        gc.enable()
+    assert torch.cuda.memory_reserved() <= before + 30_000_000  # cuBLAS keeps its workspace.

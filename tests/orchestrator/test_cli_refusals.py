@@ -229,7 +229,16 @@ def test_more_workers_than_cores_are_refused(refused, monkeypatch):
     refused("run", "demo", "--workers", "2", "--cpus-per-worker", "2", what=("4 cores", "has 2"))
     refused("sweep", "demo", "--cpus-per-worker", "3", what=("3 cores", "has 2"))
     refused("run", "demo", "--workers", "-1", what=("--workers", "-1"))
-    refused("sweep", "demo", "--workers", "2", what=("--workers 2", "--workers 0"))
+    refused("sweep", "demo", "--workers", "3", what=("--workers 3", "3 cores", "has 2"))
+    refused("sweep", "demo", "--workers", "2", "--cpus-per-worker", "2", what=("4 cores", "has 2"))
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep"])
+def test_what_a_worker_cannot_take_of_gpus_is_refused(refused, verb, monkeypatch):
+    monkeypatch.setattr("orchestrator.preflight.num_gpus", lambda: 2)
+    refused(verb, "demo", "--gpus-per-worker", "1.5", what=("--gpus-per-worker 1.5", "use 0 to 1"))
+    shared = ("--gpus-per-worker", "0.5", "--workers", "2", "--cpus-per-worker", "1")
+    refused(verb, "demo", *shared, what=("--gpus-per-worker 0.5 with --workers 2", "NCCL"))
 
 
 def test_pretrained_weights_without_network_say_which_path_would_do(refused, monkeypatch, camvid_root):

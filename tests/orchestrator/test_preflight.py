@@ -168,6 +168,44 @@ def test_the_device_follows_what_there_is_and_what_is_asked_for(tmp_path, monkey
     assert chosen(gpus_per_worker=1.0) == "cuda"
     assert chosen(gpus_per_worker=0.0) == "cpu"
     assert "needs 2 GPU(s)" in refusal(chosen, gpus_per_worker=1.0, workers=2)
+    assert chosen(gpus_per_worker=0.5) == "cuda"
+    assert "use 0 to 1" in refusal(chosen, gpus_per_worker=2.0)
+    assert "NCCL" in refusal(chosen, gpus_per_worker=0.5, workers=2)
+
+
+def test_a_place_says_what_each_rank_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "num_gpus", lambda: 2)
+    experiment = toy_city()
+
+    def bundles(**options):
+        return place(experiment, experiment.arms.values(), Request(storage=tmp_path / "s", **options)).bundles
+
+    assert bundles(gpus_per_worker=0.5, cpus_per_worker=1) == [{"CPU": 1, "GPU": 0.5}]
+    assert bundles(workers=2, cpus_per_worker=1) == [{"CPU": 1, "GPU": 1.0}] * 2
+    assert bundles(workers=1, gpus_per_worker=0.0, cpus_per_worker=2) == [{"CPU": 2}]
+
+
+def test_a_cluster_is_counted_node_by_node_and_asked_before_anything_starts(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(preflight, "connect", lambda: None)
+    monkeypatch.setattr(preflight, "check_nodes", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(preflight, "cluster_nodes", lambda: [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0}])
+    experiment = toy_city()
+
+    def on_cluster(**options):
+        return place(experiment, experiment.arms.values(), Request(storage=tmp_path / "s", **options))
+
+    found = on_cluster()
+    assert (found.device_type, found.threads, found.gpus) == ("cuda", 1, 1.0)
+    assert asked == [(tmp_path / "s", {}, {})]
+    assert on_cluster(workers=2, gpus_per_worker=0.0, cpus_per_worker=4).device_type == "cpu"
+    with pytest.raises(UserError, match="1 GPU too few"):
+        on_cluster(workers=2)
+    with pytest.raises(UserError, match="no way to place them"):
+        on_cluster(workers=2, gpus_per_worker=0.0, cpus_per_worker=5)
+    with pytest.raises(UserError, match="workers must be 0"):
+        on_cluster(workers=-1)
 
 
 @pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("GPU-a,GPU-b", 2)])

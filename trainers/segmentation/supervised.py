@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
+from trainers import distributed
 from trainers.components.losses import combined_loss
 from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.context import TrainContext
@@ -44,18 +44,11 @@ class SupervisedLearner:
 
     def __init__(self, config: Config, *, select: SplitImages, context: TrainContext, pretrained: bool) -> None:
         self.config, self.context, self._select = config, context, select
-        self.segmenter = build_segmenter(config.network, pretrained=pretrained)
-        if config.batch_norm == "frozen":
-            freeze_batch_norm(self.segmenter)
-        if config.batch_norm == "sync" and context.world_size > 1:
-            self.segmenter = nn.SyncBatchNorm.convert_sync_batchnorm(self.segmenter)
-        self.segmenter.to(context.device)
+        segmenter = build_segmenter(config.network, pretrained=pretrained)
+        self.segmenter = distributed.prepare(segmenter, config.batch_norm, context)
         if context.device.type == "cuda":
             self.segmenter.to(memory_format=torch.channels_last)
-        self.forward: nn.Module = self.segmenter
-        if context.world_size > 1:
-            # Every rank keeps its own running statistics until the checkpoint, which holds rank 0's.
-            self.forward = DistributedDataParallel(self.segmenter, broadcast_buffers=False)
+        self.forward = distributed.parallel(self.segmenter, context)
         self.optimizer = build_optimizer(self.segmenter, config.optimizer)
 
     def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -67,8 +60,7 @@ class SupervisedLearner:
             logits = self.forward(batch.images, auxiliary=True)
         losses = self._losses(logits, batch.labels)
         self.optimizer.zero_grad(set_to_none=True)
-        # Each rank holds its share of one sum; DDP averages gradients, so the factor makes that the sum again.
-        (losses["loss"] * self.context.world_size).backward()
+        distributed.backward(losses["loss"], self.context)
         if config.optimizer.clip_gradient_norm is not None:
             nn.utils.clip_grad_norm_(self.segmenter.parameters(), config.optimizer.clip_gradient_norm)
         self.optimizer.step()
@@ -90,7 +82,7 @@ class SupervisedLearner:
     def score(self) -> Mapping[str, float]:
         """mIoU on the select split, of the weights that a checkpoint would keep."""
         if self.config.batch_norm == "local":
-            self._take_running_statistics_of_rank_0()
+            distributed.take_buffers_of_rank_0(self.segmenter, self.context)
         self.segmenter.eval()
         batches = evaluation_batches(
             self._select, batch_size=self.config.score_batch_size, workers=0, context=self.context
@@ -99,14 +91,6 @@ class SupervisedLearner:
             tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
         classes = class_ids(self._select.class_set)
         return {"selection": scores(tally.confusion.cpu().numpy(), classes).miou or 0.0}
-
-    def _take_running_statistics_of_rank_0(self) -> None:
-        """Each rank has statistics of its own shard; training uses none of them, and checkpoints hold rank 0's."""
-        if self.context.world_size == 1:
-            return
-        for buffer in self.segmenter.buffers():
-            mine = buffer if self.context.rank == 0 else torch.zeros_like(buffer)
-            buffer.copy_(self.context.all_reduce(mine))
 
     def weights(self) -> dict[str, Tensor]:
         """The segmenter, normalization included."""

@@ -1,0 +1,44 @@
+"""``nightshift submit``: a command as a job on a Ray cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def submit(
+    words: Annotated[list[str], typer.Argument(metavar="-- VERB …", help="The command that the cluster is to run.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's dashboard. [default: $RAY_API_SERVER_ADDRESS or http://127.0.0.1:8265]"),
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="The code that is sent.")] = Path(),
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job's output until it ends.")] = True,
+) -> None:
+    """Send this folder and a command to a Ray cluster; the same command again continues what was interrupted.
+
+    Example: `nightshift submit -- sweep demo --trials 20 --storage /shared/runs`
+    """
+    import tempfile
+
+    from orchestrator.cli import app
+    from orchestrator.submit import check_command, client, follow, pack, send
+
+    verbs = [command.name for command in app.registered_commands if command.name not in (None, "submit")]
+    check_command(words, [name for name in verbs if name])
+    parcel = pack(folder.resolve())
+    typer.echo(f"{len(parcel.files)} files, {parcel.size_bytes / 1e6:.1f} MB", err=True)
+    jobs, where = client(address)
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as staged:
+        parcel.copy_to(Path(staged))
+        job = send(jobs, words, Path(staged))
+    if not wait:
+        typer.echo(
+            f"{job} is on {where}; `ray job logs --follow {job}` shows it, `ray job stop {job}` ends it", err=True
+        )
+        return
+    typer.echo(f"{job} is on {where}; Ctrl-C leaves it running", err=True)
+    status = follow(jobs, job, lambda text: typer.echo(text, nl=False))
+    if status != "SUCCEEDED":
+        typer.echo(f"nightshift: {job} ended as {status}; submit the same command again to continue", err=True)
+        raise typer.Exit(1)
