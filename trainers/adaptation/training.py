@@ -74,7 +74,7 @@ class AdaptationLearner(SupervisedLearner):
         with self.autocast(), _features_of(self.segmenter.network.encoder) as features:  # type: ignore[arg-type]
             logits = self.forward(images, auxiliary=True)
         with self.autocast(), torch.no_grad():
-            fixed = self._fixed.network.encoder(self._fixed.normalize(images))  # type: ignore[operator]
+            fixed = self._fixed.network.encoder(self._fixed.normalize(images))  # type: ignore[operator, union-attr]
         distance = feature_distance(
             features[0][config.stage].float(),
             fixed[config.stage].float(),
