@@ -47,6 +47,8 @@ bench: install ## ratios to a baseline in the same run
 	$(BIN)/python -m tests.benchmarks.training_loop
 	$(BIN)/python -m tests.benchmarks.reading
 	$(BIN)/python -m tests.benchmarks.overhead
+	$(BIN)/python -m tests.benchmarks.fourier
+	$(BIN)/python -m tests.benchmarks.adaptation_step
 	$(BIN)/python -m tests.benchmarks.leaderboard
 
 tables: install ## render the tables of the READMEs from results/published

@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from orchestrator.cluster import absolute, connect, is_on_cluster
 from orchestrator.files import publish_json, read_json, require_writable
-from orchestrator.graph import Arm, Experiment, external_splits
+from orchestrator.graph import CHECKPOINTS, Arm, Experiment, external_splits
 from orchestrator.nodes import check_nodes
 from orchestrator.overrides import assign, field_names
 from orchestrator.resources import cluster_nodes, num_cpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.overlap import check_apart
 from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 from trainers.registry import method
@@ -179,6 +180,7 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
             f"with a folder {absent[0]}/ in it; or --preset toy_city, which renders its own data"
         )
     fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
+    check_targets(experiment, arms, roots)
     if is_on_cluster():
         check_nodes(storage, roots, splits)
     return Place(
@@ -191,6 +193,25 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
         gpus=gpus,
         collective_seconds=request.collective_seconds,
     )
+
+
+def check_targets(experiment: Experiment, arms: Iterable[Arm], roots: Mapping[str, Path]) -> None:
+    """Refuse an arm that adapts to images which it is reported on.
+
+    Raises:
+        UserError: with an image that both splits have.
+    """
+    pairs: dict[tuple[str, str], DataSplit] = {}
+    for arm in arms:
+        configs = [experiment.stages[name].config for name in experiment.upstream([arm.train])]
+        named = [getattr(config, "target", None) for config in configs]
+        targets = [target for target in named if isinstance(target, DataSplit)]
+        for evaluation in arm.evaluations:
+            if evaluation.role != "select":
+                report = experiment.stages[evaluation.stage(CHECKPOINTS[0])].config.model_dump()["split"]
+                pairs |= {(str(target), report): target for target in targets}
+    for (_, report), target in sorted(pairs.items(), key=lambda item: item[0]):
+        check_apart(roots, target, DataSplit.model_validate(report))
 
 
 def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:

@@ -41,7 +41,8 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
     common = _common(trial, outcome, sweep, attempt)
     if outcome.status != "finished":
         return [common]
-    selection = trial.experiment.stages[trial.arm.train].config.model_dump(mode="json").get("select")
+    train = trial.experiment.stages[trial.arm.train].config.model_dump(mode="json")
+    selection = train.get("select")
     rows = []
     for evaluation in trial.arm.evaluations:
         for checkpoint in CHECKPOINTS:
@@ -55,7 +56,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "checkpoint": checkpoint,
                     "step": result["step"],
                     "selection_set": selection,
-                    "selection_metric": "miou" if selection else None,
+                    "selection_metric": train.get("select_by", "miou") if selection else None,
                     **{name: result[name] for name in SCORES},
                     **{f"iou.{name}": value for name, value in result["iou"].items()},
                     "confusion": result["confusion"],

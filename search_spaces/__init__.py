@@ -11,7 +11,14 @@ from trainers.errors import UserError, nearest
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-SPACES = {"loss_alpha": "search_spaces.loss_alpha", "training": "search_spaces.training"}
+SPACES = {
+    "loss_alpha": "search_spaces.loss_alpha",
+    "training": "search_spaces.training",
+    "fda_beta": "search_spaces.fda_beta",
+    "fda_beta_small": "search_spaces.fda_beta_small",
+    "dacs": "search_spaces.dacs",
+    "mic": "search_spaces.mic",
+}
 """Space name → module."""
 
 

@@ -21,6 +21,9 @@ METHODS = {
     "fog": "trainers.data.fog",
     "supervised": "trainers.segmentation.supervised",
     "evaluation": "trainers.segmentation.evaluate",
+    "pseudo_labels": "trainers.selection.pseudo_labels",
+    "fda": "trainers.adaptation.fda",
+    "dacs": "trainers.adaptation.dacs",
 }
 """Method name → module."""
 

@@ -11,6 +11,8 @@ EXPERIMENTS = {
     "camvid": "orchestrator.experiments.camvid",
     "gta5_to_cityscapes": "orchestrator.experiments.gta5_to_cityscapes",
     "toy_city": "orchestrator.experiments.toy_city",
+    "game_to_day": "orchestrator.experiments.game_to_day",
+    "day_to_dusk": "orchestrator.experiments.day_to_dusk",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

@@ -1,7 +1,9 @@
 """Train on a game, drive through real streets: what augmentation alone closes of the gap from GTA5 to Cityscapes.
 
 The arms of the document's Tables 1 to 3 that need no adaptation: both networks trained on the target itself, then the
-game without augmentation, with Augmentation 1 (flip), 2 (jitter, blur, gamma), and both.
+game without augmentation, with Augmentation 1 (flip), 2 (jitter, blur, gamma), and both; then FDA on top of both,
+DACS as its paper has it and as the document has it, and the leading recipe, each from the start as the others are.
+``game_to_day`` compares adaptations that go on from one trained stage.
 
 Split roles. ``real``: 250 frames of GTA5, or 200 of Cityscapes for the arms that train on it, that no training sees
 select checkpoints; Cityscapes val is reported; the same 200 frames, labels unread, are the unlabeled target.
@@ -18,12 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.experiments.adaptation import DOCUMENT, RECIPE, SMALL_MIX, SMALL_RECIPE, SMALL_TEACHER
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig, PhotometricConfig
 from trainers.data.render_city_config import Config as CityConfig
 from trainers.loop_config import LoopConfig
-from trainers.segmentation.supervised_config import Config as SupervisedConfig
+from trainers.registry import method
 
 SUMMARY = "GTA5 → Cityscapes: what flips and color changes close of the gap between a game and real streets"
 
@@ -52,6 +55,29 @@ class Training:
     augmentation: AugmentationConfig = AUGMENTATIONS["source_only"]
     batch_size: int = 4
     network_fields: Mapping[str, Any] = field(default_factory=dict)
+    method: str = "supervised"
+    method_fields: Mapping[str, Any] = field(default_factory=dict)
+    """What an adaptation is told beside the target's split and size."""
+
+    def stage(self, name: str, target: Mapping[str, Any], inputs: Mapping[str, str], **fields: Any) -> Stage:
+        """The training; ``target`` tells an adaptation its splits and sizes."""
+        if self.method != "supervised":
+            fields |= {**target, **self.method_fields}
+        config = method(self.method).config.model_validate(
+            {**fields, "batch_size": self.batch_size, "augmentation": self.augmentation}
+        )
+        return Stage(name, self.method, config, inputs)
+
+
+def adaptations(network: str, *, beta: float, recipe: Mapping[str, Any], **dacs: Any) -> dict[str, Training]:
+    """The arms that also see the target, without its labels; ``dacs`` goes to both forms of it."""
+    both, flip = AUGMENTATIONS["aug_1_2"], AUGMENTATIONS["aug_1"]
+    return {
+        "fda": Training(network, "source", both, method="fda", method_fields={"beta": beta}),
+        "dacs": Training(network, "source", flip, method="dacs", method_fields=dacs),
+        "dacs_document": Training(network, "source", flip, method="dacs", method_fields={**dacs, **DOCUMENT}),
+        "reference": Training(network, "source", flip, method="dacs", method_fields=recipe),
+    }
 
 
 def real() -> Experiment:
@@ -62,6 +88,7 @@ def real() -> Experiment:
     }
     for name, augmentation in AUGMENTATIONS.items():
         trainings[name] = Training("bisenet", "source", augmentation, batch_size=8 if name == "aug_1_2" else 4)
+    trainings |= adaptations("bisenet", beta=0.01, recipe=RECIPE)
     train = {"source": f"gta5/train:{SOURCE_IMAGES}", "target": f"cityscapes/train:{TARGET_IMAGES}"}
     select = {"source": "gta5/train:-250", "target": "cityscapes/train:-200"}
     size = {"source": {"height": 720, "width": 1280}, "target": {"height": 512, "width": 1024}}
@@ -70,17 +97,16 @@ def real() -> Experiment:
     stages, arms = {}, {}
     for name, one in trainings.items():
         steps = EPOCHS * images[one.on] // one.batch_size
-        config = SupervisedConfig(
-            train=(train[one.on],),
-            select=select[one.on],
-            **size[one.on],
-            batch_size=one.batch_size,
+        stages[f"train_{name}"] = one.stage(
+            f"train_{name}",
+            # Both domains at the source's size, so that FDA's windows fit and a mix has one scale.
+            {"target": train["target"], "select": select["target"]},
+            {},
+            **{"train": (train[one.on],), "select": select[one.on], **size[one.on]},
             network=NetworkConfig(architecture=one.network, weights="imagenet", **one.network_fields),
             optimizer=OptimizerConfig(name="adam", learning_rate=1e-3, weight_decay=0.0),
-            augmentation=one.augmentation,
             loop=LoopConfig(steps=steps, score_every_steps=steps // 10, log_every_steps=100),
         )
-        stages[f"train_{name}"] = Stage(f"train_{name}", "supervised", config)
         splits = {"select": select[one.on], "unlabeled": select["target"], "cityscapes_val": "cityscapes/val"}
         sizes = {"select": size[one.on], "unlabeled": size["target"], "cityscapes_val": size["target"]}
         for role, split in splits.items():
@@ -103,22 +129,23 @@ def toy_city() -> Experiment:
         "bisenet_aug_1_2": Training("bisenet", "source", AUGMENTATIONS["aug_1_2"]),
         "deeplabv2_target": Training("deeplabv2", "target"),
     }
+    trainings |= adaptations("FPN", beta=0.05, recipe=SMALL_RECIPE, teacher=SMALL_TEACHER, mix=SMALL_MIX)
     domains = {"source": "game", "target": "day"}
     stages, arms = {"city": city}, {}
     for name, one in trainings.items():
         domain = domains[one.on]
-        config = SupervisedConfig(
+        stages[f"train_{name}"] = one.stage(
+            f"train_{name}",
+            {"target": "toy_city/day_train", "select": "toy_city/day_val"},
+            {"toy_city": "city"},
             train=(f"toy_city/{domain}_train",),
             select=f"toy_city/{domain}_val",
             height=64,
             width=128,
-            batch_size=one.batch_size,
             network=NetworkConfig(architecture=one.network, encoder="resnet18"),
             optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=1e-2),
-            augmentation=one.augmentation,
             loop=LoopConfig(steps=800, score_every_steps=100, log_every_steps=20, checkpoint_every_steps=100),
         )
-        stages[f"train_{name}"] = Stage(f"train_{name}", "supervised", config, {"toy_city": "city"})
         splits = {"select": f"{domain}_val", "unlabeled": "day_val", "day_test": "day_test", "game_test": "game_test"}
         for role, split in splits.items():
             fields: dict[str, Any] = {"batch_mean_size": BATCH_MEAN_SIZE} if role == "day_test" else {}
@@ -150,8 +177,12 @@ def _experiment(preset: str, stages: Mapping[str, Stage], arms: Mapping[str, Arm
         preset=preset,
         stages=stages,
         arms=arms,
-        searches={},
-        objective="source_miou",
+        searches={
+            "fda_beta": {"train_fda": "fda_beta" if preset == "real" else "fda_beta_small"},
+            "dacs": {"train_dacs": "dacs"},
+            "mic": {"train_reference": "mic"},
+        },
+        objective="target_infomax",
     )
 
 

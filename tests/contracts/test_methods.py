@@ -67,6 +67,31 @@ TINY = {
         {"split": "toy_city/night_val", "checkpoint": "final"}, {"toy_city": "toy_city", "segmenter": "segmenter"}
     ),
 }
+ADAPTATION = {
+    **TINY["supervised"].config,
+    "target": "toy_city/night_val",
+    "loss": {"alpha": 1.0},
+    "pictures": 2,
+}
+FROM_SEGMENTER = {"toy_city": "toy_city", "initial": "segmenter"}
+TINY["fda"] = Tiny({**ADAPTATION, "beta": 0.05}, FROM_SEGMENTER, record=TINY["supervised"].record)
+TINY["dacs"] = Tiny(
+    {
+        **ADAPTATION,
+        "teacher": {"rate": 0.4},
+        "threshold": 0.2,
+        "weight": "image",
+        "rare_classes": {"temperature": 0.1},
+        "feature_distance": {"weight": 0.1, "stage": 2},
+        "masked": {"weight": 0.5, "patch": 8},
+    },
+    FROM_SEGMENTER,
+    record={**TINY["supervised"].record, "threshold": 0.0},
+)
+TINY["pseudo_labels"] = Tiny(
+    {"target": "toy_city/night_val", "height": 32, "width": 64},
+    {"toy_city": "toy_city", "segmenter": "segmenter", "segmenter_again": "segmenter"},
+)
 SOURCES = {"toy_city", "segmenter", "cityscapes"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]

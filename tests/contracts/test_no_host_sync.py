@@ -1,46 +1,103 @@
 """A training step never waits for the device: under fake tensors anything that would read a value raises."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from trainers.adaptation.dacs import DACSLearner
+from trainers.adaptation.dacs_config import Config as DACSConfig
+from trainers.adaptation.fda import FDALearner
+from trainers.adaptation.fda_config import Config as FDAConfig
+from trainers.components import ema
 from trainers.components.configs import LossConfig, NetworkConfig, OptimizerConfig
+from trainers.components.mixing import MASKS
 from trainers.components.networks import AUXILIARY_WEIGHTS, OWN
+from trainers.components.pseudo_labels import WEIGHTS
 from trainers.context import PlainContext
+from trainers.data.domains import DomainBatch
 from trainers.data.images import SplitImages
 from trainers.data.loader import Batch
-from trainers.networks.segmentation import Segmenter
+from trainers.networks.segmentation import Segmenter, build_segmenter
 from trainers.segmentation.supervised import SupervisedLearner
 from trainers.segmentation.supervised_config import Config
+
+COMMON: dict[str, Any] = {
+    "train": ["toy_city/day_train"],
+    "select": "toy_city/day_val",
+    "height": 64,
+    "width": 64,
+    "batch_size": 2,
+    "network": NetworkConfig(encoder="resnet18"),
+    "optimizer": OptimizerConfig(clip_gradient_norm=1.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _parameters_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Segmenter, "to", lambda self, *_, **__: self)  # Fake parameters cannot be swapped …
+    build = partial(build_segmenter, COMMON["network"], pretrained=False)
+    monkeypatch.setattr(ema, "deepcopy", lambda student: build())  # … nor copied.
+
+
+def unread() -> SplitImages:
+    """A step never looks at the select split."""
+    return SplitImages.__new__(SplitImages)
+
+
+def labeled() -> dict[str, torch.Tensor]:
+    return {"images": torch.zeros(2, 3, 64, 64, dtype=torch.uint8), "labels": torch.zeros(2, 64, 64, dtype=torch.uint8)}
+
+
+def both_domains() -> DomainBatch:
+    return DomainBatch(**labeled(), target_images=labeled()["images"], target_labels=labeled()["labels"])
 
 
 @pytest.mark.parametrize(
     ("architecture", "alpha"), [("FPN", 0.0), ("FPN", 0.5), ("FPN", 1.0), *((name, 1.0) for name in OWN)]
 )
-def test_a_supervised_step_reads_no_value(
-    architecture: str, alpha: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Segmenter, "to", lambda self, *_, **__: self)  # Fake parameters cannot be swapped.
-    config = Config.model_validate(
-        {
-            "train": ["toy_city/day_train"],
-            "select": "toy_city/day_val",
-            "height": 64,
-            "width": 64,
-            "network": NetworkConfig(architecture=architecture, encoder="resnet18"),
-            "loss": LossConfig(alpha=alpha, normalise_focal=True, focal_class_weights=(1.0,) * 19),
-            "optimizer": OptimizerConfig(clip_gradient_norm=1.0),
-        }
-    )
+def test_a_supervised_step_reads_no_value(architecture: str, alpha: float, tmp_path: Path) -> None:
+    network = NetworkConfig(architecture=architecture, encoder="resnet18")
+    loss = LossConfig(alpha=alpha, normalise_focal=True, focal_class_weights=(1.0,) * 19)
+    config = Config.model_validate({**COMMON, "network": network, "loss": loss})
     with FakeTensorMode():
-        unread = SplitImages.__new__(SplitImages)  # A step never looks at the select split.
-        learner = SupervisedLearner(config, select=unread, context=PlainContext(tmp_path), pretrained=False)
-        batch = Batch(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 64, 64, dtype=torch.uint8))
-        losses = learner.train_step(batch, 1)
+        learner = SupervisedLearner(config, select=unread(), context=PlainContext(tmp_path), pretrained=False)
+        losses = learner.train_step(Batch(**labeled()), 1)
     assert set(losses) - {"auxiliary"} == {"loss", "cross_entropy", "focal"}
     assert ("auxiliary" in losses) == (architecture in AUXILIARY_WEIGHTS)
+
+
+@pytest.mark.parametrize("beta", [0.03, 0.5])
+def test_an_fda_step_reads_no_value(beta: float, tmp_path: Path) -> None:
+    config = FDAConfig.model_validate({**COMMON, "target": "toy_city/night_train", "beta": beta})
+    with FakeTensorMode():
+        learner = FDALearner(config, select=unread(), context=PlainContext(tmp_path), pretrained=False)
+        learner.has_pseudo_labels = True
+        losses = learner.train_step(both_domains(), config.loop.score_every_steps)
+    assert set(losses) == {"loss", "cross_entropy", "focal", "entropy", "pseudo_label"}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_a_dacs_step_reads_no_value(mask: str, weight: str, tmp_path: Path) -> None:
+    """With every part switched on, in a step whose pictures are kept."""
+    fields = {
+        **COMMON,
+        "target": "toy_city/night_train",
+        "mix": {"mask": mask, "jitter_probability": 1.0, "blur_probability": 1.0},
+        "weight": weight,
+        "teacher": {"batch_norm": "student" if weight == "image" else "batch"},
+        "feature_distance": {"weight": 0.005},
+        "masked": {"weight": 1.0, "patch": 8},
+    }
+    config = DACSConfig.model_validate(fields)
+    with FakeTensorMode():
+        learner = DACSLearner(config, select=unread(), context=PlainContext(tmp_path), pretrained=False, seed=1)
+        losses = learner.train_step(both_domains(), config.loop.score_every_steps)
+    assert {"unlabeled", "confident", "masked", "feature_distance"} < set(losses)
 
 
 def test_the_guard_fires_where_a_value_is_read() -> None:

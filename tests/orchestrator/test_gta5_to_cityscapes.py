@@ -11,6 +11,9 @@ from trainers.data.datasets import DataSplit
 LADDER = {"source_only": (0.0, 0.0), "aug_1": (0.5, 0.0), "aug_2": (0.0, 0.5), "aug_1_2": (0.5, 0.5)}
 """Arm → probability of the flip, and of changing colors: the rows of the document's Table 3."""
 
+ADAPTATIONS = {"fda": "fda", "dacs": "dacs", "dacs_document": "dacs", "reference": "dacs"}
+"""Arm → method: those that see the target without its labels."""
+
 
 @pytest.fixture(params=["real", "toy_city"])
 def experiment(request: pytest.FixtureRequest) -> Experiment:
@@ -50,6 +53,7 @@ def test_the_real_preset_has_the_documents_settings():
         "aug_1": ("bisenet", "resnet18", 4, *gta5),
         "aug_2": ("bisenet", "resnet18", 4, *gta5),
         "aug_1_2": ("bisenet", "resnet18", 8, *gta5),
+        **dict.fromkeys(ADAPTATIONS, ("bisenet", "resnet18", 4, *gta5)),
     }
     for arm in experiment.arms:
         evaluation = experiment.stages[f"{arm}:cityscapes_val@best"].config
@@ -63,13 +67,16 @@ def test_no_split_has_two_roles(experiment: Experiment):
         for evaluation in arm.evaluations:
             split = experiment.stages[evaluation.stage("best")].config.split
             assert evaluation.role in ("select", "report")
-            if evaluation.role == "select":
+            if evaluation.role == "select" and name not in ADAPTATIONS:
                 assert split == config.select
             roles[evaluation.role].add(str(split))
         assert not roles["train"] & (roles["select"] | roles["report"])
         assert not roles["select"] & roles["report"]
         target = experiment.stages[f"{arm.target_unlabeled}@best"].config.split
         assert str(target) not in roles["report"]
+        if name in ADAPTATIONS:  # Checkpoints are chosen on the target without labels, hyper-parameters too.
+            assert config.select == target
+            assert str(config.target) not in roles["select"] | roles["report"]
 
 
 def test_parts_that_train_and_parts_that_select_share_no_image():
@@ -78,10 +85,24 @@ def test_parts_that_train_and_parts_that_select_share_no_image():
     experiment = build("gta5_to_cityscapes", "real")
     for arm in experiment.arms:
         config = training(experiment, arm)
-        (train,), select = config.train, config.select
+        train, select = (config.target if arm in ADAPTATIONS else config.train[0]), config.select
         assert (train.dataset, train.split, train.seed) == (select.dataset, select.split, select.seed)
         assert train.count > 0 > select.count
         assert train.count - select.count <= released[train.dataset]
+
+
+def test_adaptations_differ_from_the_ladder_in_their_method(experiment: Experiment):
+    ladder = training(experiment, "source_only").model_dump()
+    free = {"augmentation", "select", "rare_classes"}
+    for arm, method in ADAPTATIONS.items():
+        assert experiment.stages[f"train_{arm}"].method == method
+        found = training(experiment, arm).model_dump()
+        assert {name: found[name] for name in ladder if name not in free} == {
+            name: value for name, value in ladder.items() if name not in free
+        }
+    document = training(experiment, "dacs_document")
+    assert (document.teacher.kind, document.weight) == ("student", "none")
+    assert training(experiment, "dacs").teacher.kind == "ema"
 
 
 def test_the_batchwise_mean_is_asked_for_on_the_reported_target_alone(experiment: Experiment):

@@ -57,9 +57,7 @@ class Segmenter(nn.Module):
         Raises:
             UserError: in training mode, one image whose features are pooled to one cell before a batch norm.
         """
-        normalized = (images - self.mean) / self.std
-        if self.is_bgr:
-            normalized = normalized.flip(1)
+        normalized = self.normalize(images)
         try:
             if not auxiliary:
                 return self.network(normalized)
@@ -73,6 +71,11 @@ class Segmenter(nn.Module):
                 f"{type(self.network).__name__} cannot train on one image of {images.shape[-2]}×{images.shape[-1]}: a "
                 f"batch norm sees one value per channel there; use two images or more per worker, or batch_norm frozen"
             ) from error
+
+    def normalize(self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """What the network itself takes, from images in 0…255 (RGB)."""
+        normalized = (images - self.mean) / self.std
+        return normalized.flip(1) if self.is_bgr else normalized
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """The parameters that train at the base learning rate."""

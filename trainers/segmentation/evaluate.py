@@ -1,6 +1,7 @@
 """Evaluation of a segmenter: the confusion matrix of a split as an artifact of its own.
 
-The input role ``segmenter`` is a training stage. In float32 whatever the training used, so that a score does not
+The input role ``segmenter`` is a training stage; the probabilities of further ones, ``segmenter_…``, are averaged with
+its own. In float32 whatever the training used, so that a score does not
 depend on the device.
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
@@ -17,10 +19,10 @@ from trainers.data.images import SplitImages
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
 from trainers.data.loader import evaluation_batches
 from trainers.evaluation import miou_batchmean, scores, tally_split
-from trainers.networks.segmentation import Segmenter, check_size
+from trainers.networks.segmentation import check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
-from trainers.segmentation.trained import Trained, load_segmenter, read_description
+from trainers.segmentation.trained import Trained, load_predictor, read_description
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
@@ -51,7 +53,7 @@ def run(
         ``infomax``, ``images``, sizes, the ``step`` of the checkpoint and, where the split has labels, ``confusion``
         (row by row, truth in rows) with the scores of ``trainers.evaluation.scores``.
     """
-    segmenter, trained, step = load_segmenter(inputs["segmenter"], config.checkpoint)
+    segmenter, trained, step = load_predictor(inputs, config.checkpoint)
     height, width = config.height or trained.height, config.width or trained.width
     split = SplitImages(inputs, config.split, height=height, width=width, cache_bytes=0)
     segmenter.to(context.device).eval()
@@ -80,7 +82,7 @@ def run(
 
 
 @torch.inference_mode()
-def draw(segmenter: Segmenter, split: SplitImages, count: int, *, output: Path, device: torch.device) -> None:
+def draw(segmenter: nn.Module, split: SplitImages, count: int, *, output: Path, device: torch.device) -> None:
     """One panel for each of ``count`` fixed images: the same ones for every checkpoint, seed and number of workers."""
     has_labels = split.split.split not in DATASETS[split.split.dataset].unlabeled
     for index in evenly_spaced(count, len(split)):

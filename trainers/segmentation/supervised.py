@@ -8,7 +8,7 @@ Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel), with auxili
     part of ``loss``; ``selection`` (mIoU of the select split).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from trainers import distributed
 from trainers.components.losses import combined_loss
 from trainers.components.networks import AUXILIARY_WEIGHTS
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, open_split
+from trainers.data.datasets import DATASETS, DataSplit, open_split
 from trainers.data.images import SplitImages
 from trainers.data.label_spaces import class_ids
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
-from trainers.evaluation import scores, tally_split
+from trainers.evaluation import Tally, scores, tally_split
 from trainers.loop import train
 from trainers.networks.optimizers import build_optimizer, set_learning_rate
 from trainers.networks.segmentation import (
@@ -36,15 +37,26 @@ from trainers.networks.segmentation import (
     freeze_batch_norm,
 )
 from trainers.segmentation.supervised_config import Config
-from trainers.segmentation.trained import Trained, write_description
+from trainers.segmentation.trained import Trained, check_initial, check_same_network, load_initial, write_description
 
 
 class SupervisedLearner:
     """One network, one optimizer, one loss."""
 
-    def __init__(self, config: Config, *, select: SplitImages, context: TrainContext, pretrained: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        select: SplitImages,
+        context: TrainContext,
+        pretrained: bool,
+        initial: Path | None = None,
+    ) -> None:
+        """``initial``: the folder of a training stage whose last weights are the first ones here."""
         self.config, self.context, self._select = config, context, select
-        segmenter = build_segmenter(config.network, pretrained=pretrained)
+        segmenter = build_segmenter(config.network, pretrained=pretrained and initial is None)
+        if initial is not None:
+            load_initial(segmenter, config.network, initial)
         self.segmenter = distributed.prepare(segmenter, config.batch_norm, context)
         if context.device.type == "cuda":
             self.segmenter.to(memory_format=torch.channels_last)
@@ -54,43 +66,55 @@ class SupervisedLearner:
     def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """Forward, backward, clip, step."""
         config = self.config
-        self._training_mode()
+        self.training_mode()
         set_learning_rate(self.optimizer, config.optimizer, step, steps=config.loop.steps)
-        with self._autocast():
+        with self.autocast():
             logits = self.forward(batch.images, auxiliary=True)
-        losses = self._losses(logits, batch.labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        distributed.backward(losses["loss"], self.context)
-        if config.optimizer.clip_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.segmenter.parameters(), config.optimizer.clip_gradient_norm)
-        self.optimizer.step()
+        losses = self.losses(logits, batch.labels)
+        self.descend(losses["loss"])
         return losses
 
-    def _losses(self, logits: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
+    def descend(self, loss: Tensor) -> None:
+        """One step of the optimizer against this rank's share of the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        distributed.backward(loss, self.context)
+        if self.config.optimizer.clip_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.config.optimizer.clip_gradient_norm)
+        self.optimizer.step()
+
+    def losses(self, logits: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
         """The combined loss; where there are auxiliary heads, the weighed sum of theirs is part of ``loss``."""
         main, *heads = (
             combined_loss(one.float(), labels, self.config.loss, all_reduce=self.context.all_reduce) for one in logits
         )
         if not heads:
             return main
-        weight = self.config.loss.auxiliary_weight
-        if weight is None:
-            weight = AUXILIARY_WEIGHTS[self.config.network.architecture]
-        auxiliary = weight * torch.stack([head["loss"] for head in heads]).sum()
+        auxiliary = self.auxiliary_weight() * torch.stack([head["loss"] for head in heads]).sum()
         return {**main, "loss": main["loss"] + auxiliary, "auxiliary": auxiliary.detach()}
+
+    def auxiliary_weight(self) -> float:
+        """Weight of each auxiliary head's loss; 0 where the network has none."""
+        weight = self.config.loss.auxiliary_weight
+        return AUXILIARY_WEIGHTS.get(self.config.network.architecture, 0.0) if weight is None else weight
 
     def score(self) -> Mapping[str, float]:
         """mIoU on the select split, of the weights that a checkpoint would keep."""
+        return {"selection": self.select_miou(self.tally_select())}
+
+    def tally_select(self) -> Tally:
+        """One pass over the select split."""
         if self.config.batch_norm == "local":
             distributed.take_buffers_of_rank_0(self.segmenter, self.context)
         self.segmenter.eval()
         batches = evaluation_batches(
             self._select, batch_size=self.config.score_batch_size, workers=0, context=self.context
         )
-        with self._autocast():
-            tally = tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
-        classes = class_ids(self._select.class_set)
-        return {"selection": scores(tally.confusion.cpu().numpy(), classes).miou or 0.0}
+        with self.autocast():
+            return tally_split(self.segmenter, batches, device=self.context.device, all_reduce=self.context.all_reduce)
+
+    def select_miou(self, tally: Tally) -> float:
+        """mIoU of a pass over the select split."""
+        return scores(tally.confusion.cpu().numpy(), class_ids(self._select.class_set)).miou or 0.0
 
     def weights(self) -> dict[str, Tensor]:
         """The segmenter, normalization included."""
@@ -108,44 +132,62 @@ class SupervisedLearner:
         except (KeyError, RuntimeError, ValueError) as error:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from error
 
-    def _training_mode(self) -> None:
+    def training_mode(self) -> None:
+        """Batch norm and dropout as in training, frozen statistics left alone."""
         self.forward.train()
         if self.config.batch_norm == "frozen":
             freeze_batch_norm(self.segmenter)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The precision of the forward pass."""
         enabled = self.config.precision == "bfloat16"
         return torch.autocast(self.context.device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse what cannot run: absent data, an unknown encoder, a size that the network cannot take."""
+    check_networks(config, inputs)
+    check_labeled((*config.train, config.select), inputs)
+
+
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """Refuse a start from another network before that one is trained: ``sources`` are the inputs' configurations."""
+    started = getattr(sources.get("initial"), "network", None)
+    if started is not None:
+        check_same_network(config.network, started)
+
+
+def check_networks(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse an unknown encoder, a size that the network cannot take, weights of another network to start from."""
     check_network(config.network, height=config.height, width=config.width)
-    height, width = _training_size(config)
+    height, width = training_size(config)
     check_network(config.network, height=height, width=width)
     if config.batch_size == 1 and config.batch_norm == "local":
         check_single_image(config.network, height=height, width=width)
-    for split in (*config.train, config.select):
+    if "initial" in inputs:
+        check_initial(config.network, inputs["initial"])
+
+
+def check_labeled(splits: Sequence[DataSplit], inputs: Mapping[str, Path]) -> None:
+    """Refuse splits without labels, and those that are known to be absent."""
+    for split in splits:
         if split.split in DATASETS[split.dataset].unlabeled:
             raise UserError(f"{split} has no labels; supervised training and selection need them")
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
             open_split(inputs, split)
 
 
-def _training_size(config: Config) -> tuple[int, int]:
+def training_size(config: Config) -> tuple[int, int]:
     """Height and width after augmentation."""
     return config.augmentation.crop_height or config.height, config.augmentation.crop_width or config.width
 
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
-    """Train and leave ``final.pt``, ``best.pt`` (``{"weights", "step"}``) and ``curves.json`` in ``output``."""
-    if config.batch_size % context.world_size:
-        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
-    if config.batch_size == context.world_size and config.batch_norm == "local":
-        height, width = _training_size(config)
-        check_single_image(config.network, height=height, width=width)
-    if config.batch_norm == "sync" and context.device.type != "cuda":
-        raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
+    """Train and leave ``final.pt``, ``best.pt`` (``{"weights", "step"}``) and ``curves.json`` in ``output``.
+
+    Where there is an input ``initial``, a training stage of the same network, training goes on from its last weights.
+    """
+    check_workers(config, context)
     images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
     samples = AugmentedSamples(
         [images(split) for split in config.train],
@@ -160,6 +202,7 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         select=images(config.select),
         context=context,
         pretrained=context.resume() is None,
+        initial=inputs.get("initial"),
     )
     result = train(
         learner,
@@ -175,3 +218,14 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
     if context.rank == 0:
         write_description(output, Trained(config.network, config.height, config.width))
     return result
+
+
+def check_workers(config: Config, context: TrainContext) -> None:
+    """Refuse workers that the batch, the statistics or the device do not suit."""
+    if config.batch_size % context.world_size:
+        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    if config.batch_size == context.world_size and config.batch_norm == "local":
+        height, width = training_size(config)
+        check_single_image(config.network, height=height, width=width)
+    if config.batch_norm == "sync" and context.device.type != "cuda":
+        raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")

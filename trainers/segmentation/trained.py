@@ -1,8 +1,14 @@
 """What a training stage leaves behind: the weights, and how to build the network that they belong to."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 
 from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig
@@ -34,6 +40,33 @@ def read_description(folder: Path) -> Trained:
     return Trained(NetworkConfig(**described["network"]), described["height"], described["width"])
 
 
+def load_initial(segmenter: Segmenter, network: NetworkConfig, folder: Path) -> None:
+    """Put the last weights of the trained stage in ``folder`` into ``segmenter``, a network of ``network``.
+
+    Raises:
+        UserError: they are of another network.
+    """
+    check_initial(network, folder)
+    segmenter.load_state_dict(load_state(folder / "final.pt")["weights"])
+
+
+def check_initial(network: NetworkConfig, folder: Path) -> None:
+    """Refuse a stage to start from that trained another network; what its weights began as does not matter.
+
+    Raises:
+        UserError: with both networks.
+    """
+    check_same_network(network, read_description(folder).network)
+
+
+def check_same_network(network: NetworkConfig, started: NetworkConfig) -> None:
+    """The same refusal, of configurations: ``started`` is that of the stage to start from."""
+    theirs, ours = ({**one.model_dump(), "weights": None} for one in (started, network))
+    if different := [name for name in ours if ours[name] != theirs[name]]:
+        told = ", ".join(f"{name} {theirs[name]!r} there and {ours[name]!r} here" for name in different)
+        raise UserError(f"the stage to start from trained another network ({told}); give both the same network")
+
+
 def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
     """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
     trained = read_description(folder)
@@ -46,3 +79,26 @@ def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, i
         network = trained.network
         raise UserError(f"{path} is not of {network.architecture}-{network.encoder}: {error}") from error
     return segmenter, trained, int(state["step"])
+
+
+class Ensemble(nn.Module):
+    """Networks whose softmax maps are averaged; its "logits" are the logarithm of that mean."""
+
+    def __init__(self, members: Sequence[Segmenter]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c h w"]:
+        """The logarithm of the mean probability: its softmax is that mean."""
+        log_probability = torch.stack([member(images).float().log_softmax(dim=1) for member in self.members])
+        return log_probability.logsumexp(dim=0) - math.log(len(self.members))
+
+
+def load_predictor(inputs: Mapping[str, Path], checkpoint: str) -> tuple[nn.Module, Trained, int]:
+    """The network of the role ``segmenter``; with more roles ``segmenter_…``, the ensemble of all of them."""
+    roles = sorted(role for role in inputs if role == "segmenter" or role.startswith("segmenter_"))
+    loaded = [load_segmenter(inputs[role], checkpoint) for role in roles]
+    segmenter, trained, step = loaded[0]
+    if len(loaded) == 1:
+        return segmenter, trained, step
+    return Ensemble([one for one, _, _ in loaded]), trained, max(step for _, _, step in loaded)

@@ -1,0 +1,1 @@
+"""Methods that adapt a segmenter to a domain without labels."""

@@ -1,0 +1,226 @@
+"""What all adaptation methods do alike: two domains in a batch, a start from a shared stage, scores, pictures.
+
+Shape legend: n images of this rank, c classes, h height, w width.
+
+The input role ``initial`` is the training stage whose weights come first; without it they are random, or those that the
+network's configuration names.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainers.adaptation.training_config import Config
+from trainers.components.configs import PhotometricConfig
+from trainers.components.ema import build_teacher
+from trainers.components.feature_distance import feature_distance
+from trainers.context import TrainContext
+from trainers.data.datasets import open_split
+from trainers.data.domains import DomainBatch, TargetImages, domain_batches
+from trainers.data.images import SplitImages
+from trainers.data.loader import AugmentedSamples
+from trainers.data.sampling import derive_seed
+from trainers.errors import UserError
+from trainers.loop import train
+from trainers.pictures import write_panel
+from trainers.segmentation.supervised import SupervisedLearner, check_labeled, check_networks, check_workers
+from trainers.segmentation.trained import Trained, write_description
+
+Tiles = Mapping[str, Tensor]
+"""Kind → one image (3 h w) in 0…255, its confidence (h w, floating) or its train ids (h w)."""
+
+
+class AdaptationLearner(SupervisedLearner):
+    """The student; a method adds its ``train_step``."""
+
+    config: Config
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        select: SplitImages,
+        context: TrainContext,
+        pretrained: bool,
+        initial: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(config, select=select, context=context, pretrained=pretrained, initial=initial)
+        self._seed = seed
+        self._fixed = None
+        if config.feature_distance.weight > 0:
+            self._fixed = build_teacher(self.segmenter).eval()
+        self._tiles: Tiles | None = None
+        self._panels: dict[str, dict[str, Tensor]] = {}
+
+    def generators(self, step: int, purpose: str) -> list[np.random.Generator]:
+        """One for each image of this rank, whatever the number of ranks."""
+        slots = range(self.context.rank, self.config.batch_size, self.context.world_size)
+        return [np.random.default_rng(derive_seed(self._seed, purpose, step, slot)) for slot in slots]
+
+    def source_losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The supervised losses and, where it is switched on, the feature distance as part of ``loss``."""
+        if self._fixed is None:
+            with self.autocast():
+                logits = self.forward(images, auxiliary=True)
+            return self.losses(logits, labels)
+        config = self.config.feature_distance
+        with self.autocast(), _features_of(self.segmenter.network.encoder) as features:  # type: ignore[arg-type]
+            logits = self.forward(images, auxiliary=True)
+        with self.autocast(), torch.no_grad():
+            fixed = self._fixed.network.encoder(self._fixed.normalize(images))  # type: ignore[operator, union-attr]
+        distance = feature_distance(
+            features[0][config.stage].float(),
+            fixed[config.stage].float(),
+            labels,
+            all_reduce=self.context.all_reduce,
+        )
+        losses = self.losses(logits, labels)
+        loss = losses["loss"] + config.weight * distance
+        return {**losses, "loss": loss, "feature_distance": distance.detach()}
+
+    def score(self) -> Mapping[str, float]:
+        """Infomax and, where the select split has labels, mIoU; ``selection`` is the one that the config names."""
+        self._keep_panel()
+        tally = self.tally_select()
+        found = {"infomax": tally.infomax()}
+        if int(tally.confusion.sum()):
+            found["select_miou"] = self.select_miou(tally)
+        return {**found, "selection": found["infomax" if self.config.select_by == "infomax" else "select_miou"]}
+
+    def show(self, step: int, tiles: Tiles) -> None:
+        """Remember the pictures of this step, if it is one whose panel is kept; nothing waits for the device."""
+        loop, number = self.config.loop, self.config.pictures
+        scored = step % loop.score_every_steps == 0 or step == loop.steps
+        before = (step - 1) // loop.score_every_steps * loop.score_every_steps
+        if scored and number * step // loop.steps > number * before // loop.steps:
+            self._tiles = {"step": torch.tensor(step), **{kind: tile.detach() for kind, tile in tiles.items()}}
+
+    def _keep_panel(self) -> None:
+        """Move what ``show`` remembered off the device."""
+        if self._tiles is not None and self.context.rank == 0:
+            tiles = {kind: tile.cpu() for kind, tile in self._tiles.items()}
+            step = int(tiles.pop("step"))
+            self._panels[str(step)] = {kind: _as_bytes(tile) for kind, tile in tiles.items()}
+        self._tiles = None
+
+    def write_pictures(self, output: Path, caption: str) -> None:
+        """Write the panels that were kept, also those from before a restart."""
+        for step, tiles in self._panels.items():
+            arrays = {kind: (tile.permute(1, 2, 0) if tile.ndim == 3 else tile) for kind, tile in tiles.items()}
+            pictures = {kind: np.ascontiguousarray(array.numpy()) for kind, array in arrays.items()}
+            write_panel(output, f"step-{int(step):08d}", pictures, title=f"step {step}", caption=caption)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Student, optimizer, pictures."""
+        return {**super().state_dict(), "panels": self._panels}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse."""
+        super().load_state_dict(state)
+        self._panels = dict(state["panels"])
+
+
+@contextlib.contextmanager
+def _features_of(encoder: nn.Module) -> Iterator[list[list[Tensor]]]:
+    """What ``encoder`` returns while the context lasts."""
+    seen: list[list[Tensor]] = []
+    handle = encoder.register_forward_hook(lambda module, arguments, features: seen.append(features))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _as_bytes(tile: Tensor) -> Tensor:
+    """A confidence (h w) becomes grey (3 h w)."""
+    if tile.ndim == 2 and tile.is_floating_point():
+        tile = (tile * 255).expand(3, -1, -1)
+    return tile.clamp(0, 255).to(torch.uint8).contiguous()
+
+
+def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+
+    Raises:
+        UserError: one line with the fix.
+    """
+    check_networks(config, inputs)
+    check_labeled(config.train if config.select_by == "infomax" else (*config.train, config.select), inputs)
+    for split in (config.target, config.select):
+        if split.dataset in inputs:
+            open_split(inputs, split)
+    crop = config.augmentation.crop_height, config.augmentation.crop_width
+    height, width = config.target_size()
+    for name, cropped, ours, theirs in (
+        ("height", crop[0], config.height, height),
+        ("width", crop[1], config.width, width),
+    ):
+        if cropped is None and ours != theirs:
+            raise UserError(
+                f"source images have {name} {ours} and target images {theirs}; set augmentation.crop_{name}, or "
+                f"target_{name} to {ours}"
+            )
+
+
+def run_adaptation(
+    make_learner: Callable[..., AdaptationLearner],
+    config: Config,
+    inputs: Mapping[str, Path],
+    output: Path,
+    seed: int,
+    context: TrainContext,
+    *,
+    caption: str,
+) -> dict[str, Any]:
+    """Train and leave what supervised training leaves, and pictures."""
+    check_workers(config, context)
+    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
+    source = AugmentedSamples(
+        [images(split) for split in config.train],
+        config.augmentation,
+        batch_size=config.batch_size,
+        seed=seed,
+        rare_classes=config.rare_classes,
+    )
+    height, width = config.target_size()
+    unlabeled = TargetImages(
+        inputs,
+        config.target,
+        height=height,
+        width=width,
+        cache_bytes=config.cache_bytes,
+        pseudo_labels=inputs.get("pseudo_labels"),
+    )
+    # A teacher sees the target as it is; what changes colors acts on the source.
+    clean = config.augmentation.model_copy(update={"photometric": PhotometricConfig()})
+    target = AugmentedSamples([unlabeled], clean, batch_size=config.batch_size, seed=derive_seed(seed, "target"))
+    torch.manual_seed(derive_seed(seed, "initialization"))
+    learner = make_learner(
+        config,
+        select=images(config.select),
+        context=context,
+        # The features of the start are needed again after a restart.
+        pretrained=context.resume() is None or config.feature_distance.weight > 0,
+        initial=inputs.get("initial"),
+        seed=seed,
+    )
+
+    def batches(steps: range) -> Iterator[DomainBatch]:
+        return domain_batches(
+            source, target, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
+        )
+
+    result = train(
+        learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
+    )
+    if context.rank == 0:
+        write_description(output, Trained(config.network, config.height, config.width))
+        learner.write_pictures(output, caption)
+    return {**result, "unlabeled_images": len(unlabeled)}

@@ -1,0 +1,59 @@
+"""Labels that a stage writes for the images of a split: one PNG of train ids per image, and a list of them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trainers.data.datasets import DataSplit
+from trainers.errors import UserError
+
+INDEX_FILE = "labels.json"
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """The folder of such a stage, as far as its list tells."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path, split: DataSplit, *, images: int, height: int, width: int) -> "LabelFiles":
+        """The labels in ``folder``, which must be those of ``split`` at this size.
+
+        Raises:
+            UserError: the folder has none, or they are of other images or another size.
+        """
+        index = folder / INDEX_FILE
+        if not index.is_file():
+            raise UserError(f"{folder} holds no labels of a stage: {INDEX_FILE} is missing")
+        found = json.loads(index.read_text())
+        wanted = {"split": str(split), "images": images, "height": height, "width": width}
+        if different := [name for name in wanted if found.get(name) != wanted[name]]:
+            told = ", ".join(f"{name} {found.get(name)!r} there and {wanted[name]!r} here" for name in different)
+            raise UserError(f"the pseudo-labels are of other images ({told}); make them on this split at this size")
+        return cls(folder)
+
+    def path(self, index: int) -> Path:
+        """The PNG of the image at ``index`` of the sorted split."""
+        return label_path(self.folder, index)
+
+
+def label_path(folder: Path, index: int) -> Path:
+    """Where the labels of the image at ``index`` lie."""
+    return folder / "labels" / f"{index:06d}.png"
+
+
+def write_label(folder: Path, index: int, train_ids: np.ndarray) -> None:
+    """Write the labels of one image: uint8 (h w)."""
+    path = label_path(folder, index)
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(train_ids).save(path)
+
+
+def write_index(folder: Path, split: DataSplit, *, images: int, height: int, width: int) -> None:
+    """Write the list."""
+    content = {"split": str(split), "images": images, "height": height, "width": width}
+    (folder / INDEX_FILE).write_text(json.dumps(content, indent=1))

@@ -1,0 +1,1 @@
+"""Methods that choose what to train on: pseudo-labels."""
