@@ -51,7 +51,7 @@ def load_initial(segmenter: Segmenter, network: NetworkConfig, folder: Path) -> 
 
 
 def check_initial(network: NetworkConfig, folder: Path) -> None:
-    """Refuse a stage to start from that trained another network; what its weights began as does not matter.
+    """Refuse a stage to start from that trained another network; what its weights began as, and dropout, do not matter.
 
     Raises:
         UserError: with both networks.
@@ -61,7 +61,7 @@ def check_initial(network: NetworkConfig, folder: Path) -> None:
 
 def check_same_network(network: NetworkConfig, started: NetworkConfig) -> None:
     """The same refusal, of configurations: ``started`` is that of the stage to start from."""
-    theirs, ours = ({**one.model_dump(), "weights": None} for one in (started, network))
+    theirs, ours = ({**one.model_dump(), "weights": None, "dropout": None} for one in (started, network))
     if different := [name for name in ours if ours[name] != theirs[name]]:
         told = ", ".join(f"{name} {theirs[name]!r} there and {ours[name]!r} here" for name in different)
         raise UserError(f"the stage to start from trained another network ({told}); give both the same network")
