@@ -76,7 +76,8 @@ def test_json_keeps_small_numbers(nightshift, board):
         [
             {name: base[name] for name in kept}
             | {"sweep": "tiny", "trial": f"{arm}{seed}", "arm": arm, "attempt": 0, "config_hash": f"c{arm}",
-               "seed": seed, "created_utc": base["created_utc"].to_pydatetime(), "varied": "{}", "params": "{}", "miou": miou}
+               "seed": seed, "created_utc": base["created_utc"].to_pydatetime(), "varied": "{}", "params": "{}",
+               "miou": miou}
             for arm, miou, seed in rows
         ],
     )  # fmt: skip
