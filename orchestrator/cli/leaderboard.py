@@ -126,10 +126,11 @@ def compare(
     write(table, form, views.comparison, notes=_open_trials(source, None, frame))
 
 
-def _curves(points: "pd.DataFrame", frame: "pd.DataFrame") -> "pd.DataFrame":
+def _curves(points: "pd.DataFrame | None", frame: "pd.DataFrame") -> "pd.DataFrame":
     """Curves over seeds, of the trials that the conditions left."""
     from results.leaderboard import curves_by_config
 
+    assert points is not None
     return curves_by_config(points[points["trial"].isin(frame["trial"])])
 
 
