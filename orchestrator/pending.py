@@ -22,16 +22,18 @@ class Pending:
 
 def pending(storage: Path, sweeps: Iterable[str]) -> list[Pending]:
     """Those of ``sweeps`` that have open trials; runs that are no sweeps have no request, and are left out."""
-    found = []
-    for name in sweeps:
-        if (storage / "sweeps" / name / "request.json").is_file():
-            try:
-                one = _count(Ledger(storage, name), load_request(storage, name))
-            except UserError:
-                continue  # A damaged ledger is for `doctor`; the rows can still be read.
-            if one.open:
-                found.append(one)
-    return found
+    found = (progress(storage, name) for name in sweeps)
+    return [one for one in found if one is not None and one.open]
+
+
+def progress(storage: Path, sweep: str) -> Pending | None:
+    """How far a sweep is; ``None`` for a run, which has no request."""
+    if not (storage / "sweeps" / sweep / "request.json").is_file():
+        return None
+    try:
+        return _count(Ledger(storage, sweep), load_request(storage, sweep))
+    except UserError:
+        return None  # A damaged ledger is for `doctor`; the rows can still be read.
 
 
 def _count(ledger: Ledger, request: SweepRequest) -> Pending:

@@ -15,6 +15,7 @@ from orchestrator.artifacts import Artifact, Store
 from orchestrator.experiments import build
 from orchestrator.files import read_json
 from orchestrator.ledger import Ledger
+from orchestrator.pending import progress
 from results.report.material import Importance, Material, Picture
 from trainers.errors import UserError
 
@@ -106,11 +107,9 @@ def _objective(rows: pd.DataFrame) -> str | None:
 
 
 def _planned_trials(storage: Path, sweep: str) -> int | None:
-    request = storage / "sweeps" / sweep / "request.json"
-    if not request.is_file():
-        return None
-    asked = read_json(request, f"the request of the sweep {sweep}")
-    return int(asked["trials"]) * int(asked["seeds"])
+    """What has ended and what is open: seeds of a pruned configuration, and what a grid lacks, never come."""
+    found = progress(storage, sweep)
+    return None if found is None else found.ended + found.open
 
 
 def _distributions(storage: Path, sweep: str) -> dict[str, Any]:

@@ -29,9 +29,10 @@ def optimism(
     is what is uncertain (NaN for n < 2). sweep − fresh is the luck of seeds, fresh − confirmed that of the split.
     Configurations of which nothing is confirmed yet are left out.
     """
-    scored = scored_rows(frame[frame["checkpoint"] == "best"], "miou")
-    claimed = scored[(scored["sweep"] == sweep) & ~scored["seed"].isin(seeds)]
-    fresh = scored[(scored["sweep"] == confirmation) & scored["seed"].isin(seeds)]
+    frame = frame[frame["checkpoint"] == "best"]
+    # Each sweep alone: a later sweep's row of the same configuration and seed must not take the place of its own.
+    claimed = scored_rows(frame[(frame["sweep"] == sweep) & ~frame["seed"].isin(seeds)], "miou")
+    fresh = scored_rows(frame[(frame["sweep"] == confirmation) & frame["seed"].isin(seeds)], "miou")
     lines, values = [], []
     for rank, (fields, before, after) in enumerate(configs, start=1):
         for known, hidden in held_out.items():

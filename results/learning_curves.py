@@ -1,5 +1,6 @@
 """Learning curves: what training stages reported while they ran."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -16,15 +17,18 @@ def curves(
 ) -> pd.DataFrame:
     """Every point of a storage's learning curves, long: sweep, trial, attempt, stage, step, metric, value.
 
-    Joined with the trial's configuration, seed and status. Raises LeaderboardError if the storage has no curves, or
-    none of such a sweep, stage or metric; published results have none.
+    Joined with the trial's configuration, seed and status. A file that cannot be read is skipped with a warning that
+    names it. Raises LeaderboardError if the storage has no curves, or none of such a sweep, stage or metric; published
+    results have none.
     """
     from results.leaderboard import load  # That module offers this function.
 
     if source == "published":
         raise LeaderboardError("published results hold scores, no curves: name a storage")
     rows = load(source, sweep=sweep)
-    table, _ = read_curves(Path(source))
+    table, broken = read_curves(Path(source))
+    for file in broken:
+        warnings.warn(f"skipped {file.path}: {file.reason}", stacklevel=2)
     frame = table.to_pandas()
     for name, wanted in {"sweep": sweep, "stage": stage, "metric": metric}.items():
         if wanted is None:

@@ -1,6 +1,5 @@
 """``nightshift leaderboard`` and ``nightshift compare``: ask a leaderboard."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -55,12 +54,14 @@ def leaderboard(
 
     import results.leaderboard as board
     from orchestrator.cli import views
-    from orchestrator.cli.output import write
+    from orchestrator.cli.output import naming_skipped_files, write
     from orchestrator.cli.tables import overview
     from orchestrator.preflight import default_storage
 
     source: str | Path = "published" if published else storage or default_storage()
-    frame = board.filter_rows(_load(source, sweep), *(where or []))
+    with naming_skipped_files():
+        frame = board.filter_rows(board.load(source, sweep=sweep), *(where or []))
+        points = board.curves(source, metric=curves) if curves is not None else None
     grouped = [name.strip() for name in (group or "").split(",")]
     answers: dict[str | None, tuple[Callable[[], pd.DataFrame], Callable[[pd.DataFrame], pd.DataFrame]]] = {
         None: (lambda: board.by_config(frame, metric), views.configurations),
@@ -69,7 +70,7 @@ def leaderboard(
         "wide": (lambda: overview(frame), lambda table: table),
         "pareto": (lambda: board.pareto(frame, metric, str(pareto)), views.pareto_front),
         "per-class": (lambda: board.per_class(frame), views.classes),
-        "curves": (lambda: _curves(source, str(curves), frame), views.learning_curves),
+        "curves": (lambda: _curves(points, frame), views.learning_curves),
         "cost": (lambda: board.cost(frame, cost or "stage"), views.costs),
         "failures": (lambda: board.failures(frame), views.failures),
     }
@@ -112,11 +113,12 @@ def compare(
 
     import results.leaderboard as board
     from orchestrator.cli import views
-    from orchestrator.cli.output import write
+    from orchestrator.cli.output import naming_skipped_files, write
     from orchestrator.preflight import default_storage
 
     source: str | Path = "published" if published else storage or default_storage()
-    frame = board.filter_rows(_load(source, None), *(where or []))
+    with naming_skipped_files():
+        frame = board.filter_rows(board.load(source), *(where or []))
     metrics = board.class_metrics(frame) if per_class else metric or ["miou"]
     table = board.compare(frame, baseline, *others, metric=metrics)
     if sort is not None:
@@ -124,25 +126,11 @@ def compare(
     write(table, form, views.comparison, notes=_open_trials(source, None, frame))
 
 
-def _load(source: str | Path, sweep: str | None) -> "pd.DataFrame":
-    """The rows; files that could not be read are named on standard error."""
-    import warnings
-
-    from results.leaderboard import load
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        frame = load(source, sweep=sweep)
-    for warning in caught:
-        sys.stderr.write(f"warning: {warning.message}\n")
-    return frame
-
-
-def _curves(source: str | Path, metric: str, frame: "pd.DataFrame") -> "pd.DataFrame":
+def _curves(points: "pd.DataFrame | None", frame: "pd.DataFrame") -> "pd.DataFrame":
     """Curves over seeds, of the trials that the conditions left."""
-    from results.leaderboard import curves, curves_by_config
+    from results.leaderboard import curves_by_config
 
-    points = curves(source, metric=metric)
+    assert points is not None
     return curves_by_config(points[points["trial"].isin(frame["trial"])])
 
 

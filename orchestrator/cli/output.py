@@ -1,12 +1,26 @@
 """One answer in the form that was asked for."""
 
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 
 from orchestrator.cli.options import Format
 from orchestrator.cli.tables import cells, is_numeric, show_frame, split_constants
+
+
+@contextmanager
+def naming_skipped_files() -> Iterator[None]:
+    """One line on standard error for each file that a leaderboard could not read inside the block."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message="skipped ", category=UserWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(one.message) for one in caught):
+                sys.stderr.write(f"warning: {message}\n")
 
 
 def write(
@@ -19,7 +33,7 @@ def write(
     if form == "csv":
         sys.stdout.write(table.to_csv(index=False))
     elif form == "json":
-        sys.stdout.write(table.to_json(orient="records", date_format="iso") + "\n")
+        sys.stdout.write(table.to_json(orient="records", date_format="iso", double_precision=15) + "\n")
     else:
         common, lines = split_constants(view(table))
         if form == "table":

@@ -21,8 +21,7 @@ def report(
 
     Example: `nightshift report --sweep demo-loss_alpha --output demo.html`
     """
-    import warnings
-
+    from orchestrator.cli.output import naming_skipped_files
     from orchestrator.preflight import default_storage
     from orchestrator.reporting import gather
     from results import leaderboard
@@ -32,11 +31,9 @@ def report(
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; name a file in it, such as {output / 'report.html'}")
     source = "published" if published else storage or default_storage()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with naming_skipped_files():
         rows = leaderboard.load(source) if not sweep else _of_sweeps(source, sweep)
-    for warning in dict.fromkeys(str(one.message) for one in caught):
-        typer.echo(f"warning: {warning}", err=True)
+        curves = _curves(source, rows)
     if rows.empty:
         raise UserError(f"{source} has no rows yet; a report needs one trial that has ended")
     newest = rows.groupby("sweep")["created_utc"].max().sort_values(ascending=False).index
@@ -50,7 +47,6 @@ def report(
     materials = {}
     if not isinstance(source, str):
         materials = {name: gather(source, name, rows[rows["sweep"] == name]) for name in newest}
-    curves = _curves(source, rows)
     write(output, render(rows, curves, materials, colors=COLORS))
     typer.echo(f"{output}: {', '.join(newest)}, {output.stat().st_size / 1e6:.1f} MB")
 

@@ -209,6 +209,13 @@ def _print_optimism(request: "SweepRequest", what: "Sweep", ledger: "Ledger", fo
         confirmation=ledger.name,
         seeds=range(request.first_seed, request.first_seed + request.seeds),
     )
+    absent = len(request.confirms.points) - (table["sweep_rank"].nunique() if len(table) else 0)
+    if absent:
+        typer.echo(
+            f"{absent} of {len(request.confirms.points)} configurations have no finished fresh seed, or no row in "
+            f"{request.confirms.sweep} that was made as they are now: nothing is confirmed of them",
+            err=True,
+        )
     if len(table):
         write(table, form, views.optimism, notes=views.optimism_notes(table, request.confirms.sweep))
 

@@ -5,7 +5,8 @@ import pytest
 
 from results.leaderboard import load
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+"""Three starts of Ray: on a loaded machine more than the usual five minutes."""
 
 SHORT = ("--set", "train.loop.steps=30", "--set", "train.loop.checkpoint_every_steps=5")
 HELD_OUT = ("--set", "city_held_out.images={day: {held_out: 4}, night: {held_out: 4}}")

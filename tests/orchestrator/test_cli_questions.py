@@ -12,8 +12,9 @@ import pytest
 from orchestrator.files import replace_json
 from orchestrator.pending import pending
 from orchestrator.start import SweepRequest
+from results.leaderboard import load
 from results.schema import SCHEMA_VERSION
-from results.store import write_scores
+from results.store import write_curves, write_scores
 
 
 @pytest.fixture
@@ -63,6 +64,39 @@ def test_compare_says_who_is_better_and_by_how_much(nightshift, board):
     assert [line["verdict"] for line in found] == ["better", "better"]
     classes = read_csv(nightshift("compare", "plain", "mixed", "--per-class", "--storage", board, "--csv"))
     assert set(classes["metric"]) == {"iou.car"}
+
+
+def test_json_keeps_small_numbers(nightshift, board):
+    """Two differences that are equal but for 1e-13: p is about 1e-13, and no 0."""
+    rows = [("a", 0.25, 0), ("a", 0.5, 1), ("b", 0.5, 0), ("b", 0.75 + 1e-13, 1)]
+    base = load(board).iloc[0]
+    kept = ("experiment", "seed_scope", "status", "evaluation_set", "split_role", "checkpoint")
+    write_scores(
+        board,
+        [
+            {name: base[name] for name in kept}
+            | {"sweep": "tiny", "trial": f"{arm}{seed}", "arm": arm, "attempt": 0, "config_hash": f"c{arm}",
+               "seed": seed, "created_utc": base["created_utc"].to_pydatetime(), "varied": "{}", "params": "{}",
+               "miou": miou}
+            for arm, miou, seed in rows
+        ],
+    )  # fmt: skip
+    (found,) = json.loads(nightshift("compare", "a", "b", "--storage", board, "--json").out)
+    assert 0 < found["p"] < 1e-11
+
+
+def test_a_file_that_cannot_be_read_is_named_once(nightshift, board):
+    write_curves(board, [{"sweep": "one", "trial": "t00", "attempt": 0, "stage": "train", "step": step,
+                          "metric": "loss", "value": 1.0} for step in (1, 2)])  # fmt: skip
+    torn = [board / "leaderboard" / kind / "torn.parquet" for kind in ("scores", "curves")]
+    for path in torn:
+        path.write_bytes(b"PAR1")
+    for words in (("leaderboard", "--curves", "loss"), ("report", "--output", board / "report.html")):
+        done = nightshift(*words, "--storage", board)
+        assert done.code == 0, done.err
+        told = done.err.splitlines()
+        assert len(told) == 2, told
+        assert all(line.startswith(f"warning: skipped {path}: ") for line, path in zip(told, torn, strict=True))
 
 
 def test_tables_for_a_paper(nightshift, board):

@@ -15,6 +15,9 @@ from trainers.errors import UserError
 SPACE = {"a": FloatDistribution(1e-3, 1.0, log=True), "b": FloatDistribution(0, 1), "c": CategoricalDistribution("xy")}
 
 
+REQUEST = {"experiment": "demo", "name": "first", "trials": 3, "seeds": 2}
+
+
 def configuration(number, mean, **varied):
     return Configuration(f"c{number}", "", "other", "1", 1, mean, None, None, varied, {}, None)
 
@@ -89,7 +92,7 @@ def storage(tmp_path):
     ledger = Ledger(tmp_path, "first")
     distributions = {name: json.loads(distribution_to_json(one)) for name, one in SPACE.items()}
     ledger.write("asked", "c0000", {"params": {}, "distributions": distributions, "base": ""})
-    (ledger.root / "request.json").write_text(json.dumps({"trials": 3, "seeds": 2}))
+    (ledger.root / "request.json").write_text(json.dumps(REQUEST))
     return tmp_path
 
 
@@ -102,6 +105,15 @@ def test_the_material_is_that_of_the_best_trial(storage):
         ("day_val@best", "street", "input", "dark", PNG + b"day_val@best")
     ]
     assert "seed 3, trial t1" in found.pictures_of
+
+
+def test_seeds_that_a_pruned_configuration_will_never_run_are_not_planned(storage):
+    """Three configurations of two seeds, of which the first was stopped on its first seed: 1 + 2 × 2."""
+    ledger = Ledger(storage, "first")
+    (ledger.root / "request.json").write_text(json.dumps(REQUEST | {"scheduler": "asha"}))
+    ledger.write("attempts", "t0.000", {"varied": {}, "seed": 0})
+    ledger.write("outcomes", "t0.000", {"status": "pruned"})
+    assert gather(storage, "first", load(storage, sweep="first")).planned_trials == 5
 
 
 def test_the_graph_is_read_off_the_manifests(storage):

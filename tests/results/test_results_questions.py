@@ -279,6 +279,8 @@ def test_the_optimism_of_a_sweep(tmp_path, make_row):
             rows.append(make_row(**fresh, miou=miou + 0.1))
             rows.append(make_row(**fresh, miou=miou, evaluation_set="day_held_out", split_role="held_out"))
             rows.append(make_row(**fresh, miou=0.0, evaluation_set="day_held_out", checkpoint="final"))
+        # A later sweep ran the same configuration and seed: what the first one claimed stays its claim.
+        rows.append(make_row(minutes=9, sweep="later", trial=f"u{old}", config_hash=old, miou=0.1))
     write_scores(tmp_path, rows)
     configs = [({"alpha": 0.1}, "c111", "caaa"), ({"alpha": 0.2}, "c222", "cbbb"), ({"alpha": 0.3}, "c333", "cccc")]
     held_out = {"day_val": "day_held_out"}

@@ -68,6 +68,28 @@ READERS = {
 }
 
 
+def test_duckdb_and_polars_read_what_was_written(tmp_path, make_row, make_failure) -> None:
+    """Values, absent values, times and the lists of stages, over files of finished and of failed trials."""
+    import duckdb
+    import polars
+
+    stages = [{"name": "train", "key": "k1", "hit": False, "seconds": 12.5}]
+    write_scores(tmp_path, [make_row(seed=seed, trial=f"t{seed}", miou=0.25 * seed, stages=stages) for seed in (1, 2)])
+    write_scores(tmp_path, [make_failure(seed=3, trial="t3")])
+    files = f"{tmp_path}/leaderboard/scores/*.parquet"
+    expected = [(1, 0.25, "finished", "k1", 12.5), (2, 0.5, "finished", "k1", 12.5), (3, None, "failed", None, None)]
+    query = f"select seed, miou, status, stages[1].key, stages[1].seconds from '{files}' order by seed"
+    assert duckdb.sql(query).fetchall() == expected
+    frame = polars.read_parquet(files).sort("seed")
+    stage = polars.col("stages").list.get(0, null_on_oob=True)
+    columns = ("seed", "miou", "status", stage.struct.field("key"), stage.struct.field("seconds"))
+    assert frame.select(*columns).rows() == expected
+    created = make_row()["created_utc"]
+    assert frame["created_utc"].to_list() == [created] * 3
+    (when,) = duckdb.sql(f"select distinct epoch(created_utc) from '{files}'").fetchall()
+    assert when == (created.timestamp(),)
+
+
 @pytest.mark.slow
 def test_readers_see_every_published_row_and_no_error_while_writers_are_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
