@@ -51,11 +51,8 @@ def absolute(path: Path, option: str) -> Path:
     return path.expanduser().resolve()
 
 
-def connect(num_cpus: int | None = None, *, groups: bool = False) -> None:
+def connect(num_cpus: int | None = None) -> None:
     """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected.
-
-    With ``groups`` the local one gets a dashboard: Ray Train asks it whether the owner of a worker group still lives,
-    and without an answer a dead owner's cores stay reserved.
 
     Raises:
         UserError: the cluster cannot be reached, or asks for another token.
@@ -71,7 +68,7 @@ def connect(num_cpus: int | None = None, *, groups: bool = False) -> None:
     options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
     if not is_on_cluster():
         # By name: a cluster that somebody else started on this machine is not ours to fill.
-        ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=groups, **options)
+        ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
         return
     try:
         ray.init(**options)

@@ -44,7 +44,8 @@ class Event:
     """Something to tell the person who watches."""
 
     kind: str
-    """``start``, ``hit``, ``progress``, ``done``, ``waiting``, ``damaged``, ``lost``; ``over`` ends the whole walk."""
+    """``start``, ``hit``, ``progress``, ``done``, ``waiting``, ``damaged``, ``lost``; ``over`` ends the whole walk;
+    ``group`` names what a worker group has reserved, for whoever outlives its owner."""
     stage: str
     text: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)

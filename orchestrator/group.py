@@ -98,7 +98,7 @@ def serve(config: dict[str, Any]) -> None:
     while given := _next_job(mailbox, number, device):
         number, job = given
         if rank == 0:
-            mailbox.tell.remote(number, Letter("ready"))
+            mailbox.tell.remote(number, Letter("ready", _reservation()))
         try:
             outcome = _work(mailbox, number, job, rank, device)
         except ray.exceptions.RayError:
@@ -111,6 +111,23 @@ def serve(config: dict[str, Any]) -> None:
             raise
         if rank == 0:
             ray.get(mailbox.tell.remote(number, Letter("outcome", outcome)))
+
+
+def _reservation() -> str:
+    """The placement group that this rank runs in, in hexadecimal digits."""
+    reserved = ray.util.get_current_placement_group()
+    return "" if reserved is None else reserved.id.hex()
+
+
+def release(reservation: str) -> None:
+    """Give back what a worker group held whose owner has died.
+
+    Its processes end with the owner, its placement group does not: Ray keeps one until the whole job ends.
+    """
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(reservation))))
 
 
 def _next_job(mailbox: Any, after: int, device: torch.device) -> tuple[int, Job] | None:

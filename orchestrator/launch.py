@@ -51,7 +51,7 @@ def _run_in_group(trials: Sequence[Trial], watch: Watch) -> Iterator[tuple[Trial
     from orchestrator.slot import Slot
     from trainers.context import SAVE_AND_EXIT
 
-    connect(groups=True)
+    connect()
     with Slot(trials[0].place) as slot, stopping_on_sigterm() as stopping:  # Ray's start installs a handler of its own.
         for trial in trials:
 

@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.execute import Event
 from orchestrator.files import disk_full, naming_full_disk
+from orchestrator.group import release
 from orchestrator.leases import FIRST_REMINDER_SECONDS
 from orchestrator.ledger import attempt_name
 from orchestrator.losses import Losses, loss_class
@@ -49,6 +50,8 @@ class LedgerSearcher(Searcher):
         self._losses: defaultdict[str, Losses] = defaultdict(Losses)
         self._broken: dict[str, BaseException] = {}
         """Tune's id → why its process ended."""
+        self._reserved: dict[str, str] = {}
+        """Tune's id → what its worker group has reserved."""
         self._silent: dict[str, tuple[float, float]] = {}
         """Tune's trial → when it was handed out and after how long it is told that it waits, until its first word."""
         self.stopping = Stopping()
@@ -89,6 +92,9 @@ class LedgerSearcher(Searcher):
         self._silent.pop(trial_id, None)
         if "event" in result:
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
+            if event.kind == "group":
+                self._reserved[trial_id] = event.text
+                return
             self._losses[trial.id].heard(event)
             self._watcher.event(trial, event)
 
@@ -122,7 +128,9 @@ class LedgerSearcher(Searcher):
         """Record the outcome, or start the trial again where its process died."""
         trial, attempt = self._live.pop(trial_id)
         self._silent.pop(trial_id, None)
-        broken = self._broken.pop(trial_id, None)
+        broken, reserved = self._broken.pop(trial_id, None), self._reserved.pop(trial_id, None)
+        if error and reserved:
+            release(reserved)
         cut = self._pruner.cut(trial.config_hash) if self._pruner is not None else None
         if not error and result and "outcome" in result:
             outcome = Outcome(**json.loads(result["outcome"]))

@@ -73,7 +73,9 @@ class Slot:
                             return lost(losses.in_a_row, cause)
                         observe(Event("lost", GROUP, f"{cause}; its worker group is built anew"))
                     self._hear(letter, losses, observe)
-                    ready = ready or letter.kind == "ready"
+                    if letter.kind == "ready":
+                        ready = True
+                        observe(Event("group", GROUP, letter.content))
                 if not ready and time.monotonic() - since > PATIENCE_SECONDS:
                     observe(Event("waiting", GROUP, f"for {wanted(self.place.bundles)} to be free and started"))
                     since = time.monotonic() + 9 * PATIENCE_SECONDS

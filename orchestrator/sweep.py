@@ -90,7 +90,7 @@ def _plain_context(place: Place, folder: Path, *, on_report: OnReport, guard: Ca
 
 def _one_slot(place: Place) -> Slot:
     """A worker group for this process; on a cluster a driver may have no GPU, so even one process is a group there."""
-    connect(groups=True)
+    connect()
     return Slot(place if place.workers else replace(place, workers=1))
 
 
@@ -116,7 +116,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     from orchestrator.searcher import LedgerScheduler, LedgerSearcher, Watchdog
 
     place = search.sweep.place
-    connect(groups=place.workers > 0)
+    connect()
     folder = search.ledger.root / "tune"
     shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
     searcher = LedgerSearcher(search, watcher, pruner)

@@ -58,6 +58,8 @@ class Progress:
         if event.kind == "over":
             self._running.pop(trial.id, None)
             return
+        if event.kind == "group":  # Nothing that a person wants to read.
+            return
         running = self._running.setdefault(trial.id, _Running())
         if event.kind == "progress":
             self._step(trial.id, running, event)

@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.contracts import two_networks
-from tests.contracts.test_methods import ALL, TIMES, TINY, arguments, read
+from tests.contracts.test_methods import ALL, SOURCES, TIMES, TINY, arguments, read
+from tests.trainers.data.miniatures import cityscapes_with_depth
 from trainers.components.losses import combined_loss
 from trainers.context import SAVE_AND_EXIT, STOP, DistributedContext, PlainContext, TrainContext
 from trainers.data.images import SplitImages
@@ -80,7 +81,7 @@ def run_method(name: str, folder: Path, toy_city: Path, context: TrainContext) -
     changes = dict(TINY[name].two_workers)
     if "batch_norm" in method(name).config.model_fields:
         changes["batch_norm"] = "frozen"
-    sources = {"toy_city": toy_city, "segmenter": folder / "segmenter"}
+    sources = {"toy_city": toy_city, **{name: folder / name for name in SOURCES - {"toy_city"}}}
     module, config, inputs, seed = arguments(name, sources, SEED, changes)
     output = folder / "methods" / name / "output"
     output.mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,7 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / case).mkdir()
     (folder / "segmenter").mkdir()
     one_process("frozen", toy_city, folder / "segmenter")
+    cityscapes_with_depth(folder / "cityscapes")
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder
 
@@ -134,7 +136,8 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(two: Path, toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process makes of every registered method."""
     folder = tmp_path_factory.mktemp("alone")
-    (folder / "segmenter").symlink_to(two / "segmenter")
+    for name in SOURCES - {"toy_city"}:
+        (folder / name).symlink_to(two / name)
     for name in ALL:
         run_method(name, folder, toy_city, PlainContext(folder / "methods" / name / "checkpoints"))
     return folder

@@ -28,7 +28,7 @@ def ray():
 
     from orchestrator.cluster import connect
 
-    connect(CPUS, groups=True)
+    connect(CPUS)
     yield ray
     ray.shutdown()
 
@@ -159,8 +159,12 @@ def wait_until(condition, seconds):
 
 
 @pytest.mark.slow
-def test_a_dead_owner_leaves_neither_group_nor_reservation_behind(ray, slot, tmp_path):
+def test_what_a_dead_owner_had_reserved_can_be_given_back(ray, slot, tmp_path):
+    """Its processes end by themselves; the reservation is the searcher's to release, who knows it by an event."""
+    from orchestrator.group import release
+
     place = make_place(tmp_path / "storage")
+    told = tmp_path / "told"
 
     @ray.remote(num_cpus=0)
     class Owner:
@@ -170,21 +174,26 @@ def test_a_dead_owner_leaves_neither_group_nor_reservation_behind(ray, slot, tmp
         def work(self):
             from orchestrator.slot import Slot
 
+            def observe(event):
+                if event.kind == "group":
+                    told.write_text(event.text)
+
             study = experiment(pause_seconds=1.0, loop={"steps": 600})
             trial = Trial.of(study, study.arms["drill"], {}, Seeds(0, 0, "last"), place)
-            Slot(place).run(trial, lambda event: None)
+            Slot(place).run(trial, observe)
 
     before = CPUS - 2  # The module's slot has the others, once it has started.
     wait_until(lambda: free_cpus(ray) == before, 120)
     owner = Owner.remote()
     pid = ray.get(owner.pid.remote())
     owner.work.remote()
-    wait_until(lambda: (place.storage / "steps.txt").exists(), 200)
+    wait_until(lambda: told.exists() and (place.storage / "steps.txt").exists(), 200)
     assert free_cpus(ray) == before - 2
     ranks = {int(line.split()[2]) for line in (place.storage / "steps.txt").read_text().splitlines()}
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: free_cpus(ray) == before, 120)
     wait_until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in ranks), 60)
+    release(told.read_text())
+    wait_until(lambda: free_cpus(ray) == before, 60)
     assert Run(slot, 30.0).outcome.status == "finished", "another slot hears nothing of it"
 
 
