@@ -74,7 +74,12 @@ ADAPTATION = {
     "pictures": 2,
 }
 FROM_SEGMENTER = {"toy_city": "toy_city", "initial": "segmenter"}
-TINY["fda"] = Tiny({**ADAPTATION, "beta": 0.05}, FROM_SEGMENTER, record=TINY["supervised"].record)
+TINY["fda"] = Tiny(
+    {**ADAPTATION, "beta": 0.05},
+    FROM_SEGMENTER,
+    record=TINY["supervised"].record,
+    two_workers=TINY["supervised"].two_workers,
+)
 TINY["dacs"] = Tiny(
     {
         **ADAPTATION,
@@ -87,6 +92,7 @@ TINY["dacs"] = Tiny(
     },
     FROM_SEGMENTER,
     record={**TINY["supervised"].record, "threshold": 0.0},
+    two_workers=TINY["supervised"].two_workers,
 )
 TINY["pseudo_labels"] = Tiny(
     {"target": "toy_city/night_val", "height": 32, "width": 64},

@@ -204,7 +204,7 @@ def test_a_sweep_prunes_inside_its_groups_and_runs_two_at_once(ray, slot, tmp_pa
 
     slot.close()
     place = make_place(tmp_path / "storage")
-    study = experiment(pause_seconds=0.2, loop={"steps": 6})
+    study = experiment(pause_seconds=1.0, loop={"steps": 6})  # The second group needs time to start.
     space = {"train.value": FloatDistribution(0.0, 1.0)}
     sweep = Sweep(study, study.arms["drill"], space, 6, 1, Seeds(0, 0, "last"), "random", place, first_seed_races=True)
     ledger = Ledger(place.storage, "drill")
