@@ -228,7 +228,8 @@ def pruned(trial: Trial, step: int, score: float) -> Outcome:
     """The outcome of a configuration that was stopped at a rung; its score there is what the sampler hears."""
     steps = trial.experiment.stages[trial.arm.train].config.model_dump()["loop"]["steps"]
     objective = trial.experiment.objective
-    return Outcome("pruned", objectives={objective: score}, message=f"stopped at step {step} of {steps}")
+    told = f"stopped at step {step} of {steps}"
+    return Outcome("pruned", training={"steps": step}, objectives={objective: score}, message=told)
 
 
 def why_it_broke(path: str | None) -> BaseException | None:

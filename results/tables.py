@@ -92,9 +92,38 @@ def gaps_table(rows: pd.DataFrame) -> str:
     return markdown(("trained on", *(f"tested on {domain}" for domain in domains), "seeds"), lines)
 
 
+def early_stopping_table(rows: pd.DataFrame) -> str:
+    """Sweeps ``early_stopping_<scheduler>_<seed>``: the same configurations with and without early stopping.
+
+    Best mIoU (%) on the split that selects, and the training steps of the whole sweep.
+    """
+    named = rows["sweep"].str.extract(r"^early_stopping_(?P<scheduler>none|asha)_(?P<sweep_seed>\d+)$")
+    rows = rows.assign(**named)[named["scheduler"].notna()]
+    if rows.empty:
+        return NO_RUNS
+    trials = rows.drop_duplicates(["sweep", "trial"])
+    # Rows of before pruned trials had steps say them only in their message.
+    said = pd.to_numeric(trials["message"].str.extract(r"stopped at step (\d+)")[0]).astype("Int64")
+    trials = trials.assign(steps=trials["steps"].fillna(said))
+    best = rows[(rows["split_role"] == "select") & (rows["checkpoint"] == "best")]
+    lines = []
+    for seed in sorted(trials["sweep_seed"].unique()):
+        cells, spent = [], {}
+        for scheduler in ("none", "asha"):
+            mine = trials[(trials["sweep_seed"] == seed) & (trials["scheduler"] == scheduler)]
+            spent[scheduler] = int(mine["steps"].sum())
+            top = best.loc[best["sweep"].isin(mine["sweep"]), "miou"].max()
+            stopped = int((mine["status"] == "pruned").sum())
+            cells += [f"{100 * top:.1f}", f"{spent[scheduler]:,}", *([f"{stopped} of {len(mine)}"] * (stopped > 0))]
+        lines.append((seed, *cells, f"{100 * spent['asha'] / spent['none']:.0f} %"))
+    head = ("sweep seed", "best, none", "steps, none", "best, ASHA", "steps, ASHA", "stopped", "ASHA's share of steps")
+    return markdown(head, lines)
+
+
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "columns": columns_table,
     "leaderboard camvid": partial(leaderboard_table, "camvid"),
+    "early stopping": early_stopping_table,
     "leaderboard demo": partial(leaderboard_table, "demo"),
     "toy city gaps": gaps_table,
 }
