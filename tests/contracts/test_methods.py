@@ -315,6 +315,9 @@ def test_the_losses_of_six_steps_change_only_with_the_version(
     name: str, sources: dict[str, Path], blocks: Path, tmp_path: Path
 ):
     sources = {**sources, "toy_city": blocks}
+    if "segmenter" in tiny(name).inputs.values():  # As good as untrained: training would enlarge differences, see Tiny.
+        run("supervised", sources, tmp_path / "segmenter", **tiny("supervised").record)
+        sources["segmenter"] = tmp_path / "segmenter" / "output"
     changes = merge(tiny(name).record, {"loop": {"steps": 6, "score_every_steps": 6, "log_every_steps": 1}})
     curves = json.loads(run(name, sources, tmp_path, **changes).files["curves.json"])
     losses: dict[str, list[float]] = {}

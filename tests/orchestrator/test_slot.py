@@ -60,7 +60,7 @@ def broke(text="killed"):
 def test_events_pass_and_the_outcome_ends_the_trial(owner):
     one = owner(Letter("ready"), progress(1), Letter("outcome", DONE))
     assert one.go() is DONE
-    assert [event.kind for event in one.events] == ["progress"]
+    assert [event.kind for event in one.events] == ["group", "progress"]
 
 
 def test_a_group_that_gets_further_each_time_is_never_given_up(owner):
