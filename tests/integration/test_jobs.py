@@ -33,7 +33,7 @@ def project(tmp_path_factory):
     for name in ("orchestrator", "trainers", "search_spaces", "results"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "runs").mkdir()
-    (folder / "runs" / "large").write_bytes(bytes(1_000_000))
+    (folder / "runs" / "large").write_bytes(bytes(40_000_000))
     return folder
 
 
@@ -56,10 +56,10 @@ def submit(head, project, *command, environment=None):
 def test_our_command_sends_the_code_and_follows_the_sweep(head, project, tmp_path):
     done = submit(head, project, "--", *words(tmp_path / "storage", "ours"))
     assert done.returncode == 0, done.stderr + done.stdout
-    sent, where = done.stderr.splitlines()[:2]
+    sent = done.stderr.splitlines()[0]
     assert sent.endswith(" MB")
-    assert float(sent.split()[2]) < 1.0, "the folder runs/ was sent"
-    assert head.address in where
+    assert float(sent.split()[2]) < 20, "the folder runs/ was sent"
+    assert head.address in done.stderr
     assert "1/1  finished" in done.stdout
     rows = pd.read_parquet(tmp_path / "storage" / "leaderboard" / "scores")
     assert set(rows["status"]) == {"finished"}
