@@ -197,6 +197,7 @@ def test_what_a_dead_owner_had_reserved_can_be_given_back(ray, slot, tmp_path):
     assert Run(slot, 30.0).outcome.status == "finished", "another slot hears nothing of it"
 
 
+@pytest.mark.slow
 def test_a_sweep_prunes_inside_its_groups_and_runs_two_at_once(ray, slot, tmp_path):
     """The module's slot holds two of the four CPUs, so the sweep first says that it waits; then both fit."""
     from orchestrator.searcher import Watcher
@@ -204,7 +205,7 @@ def test_a_sweep_prunes_inside_its_groups_and_runs_two_at_once(ray, slot, tmp_pa
 
     slot.close()
     place = make_place(tmp_path / "storage")
-    study = experiment(pause_seconds=1.0, loop={"steps": 6})  # The second group needs time to start.
+    study = experiment(pause_seconds=3.0, loop={"steps": 6})  # The second group needs half a minute to start.
     space = {"train.value": FloatDistribution(0.0, 1.0)}
     sweep = Sweep(study, study.arms["drill"], space, 6, 1, Seeds(0, 0, "last"), "random", place, first_seed_races=True)
     ledger = Ledger(place.storage, "drill")
