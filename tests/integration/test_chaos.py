@@ -67,6 +67,7 @@ def test_twenty_kills_of_a_sweep_of_twelve_trials_lose_and_double_nothing(tmp_pa
 
 @pytest.mark.integration
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_a_killed_search_stops_the_same_configurations_at_the_same_rungs(tmp_path: Path) -> None:
     """One trial at a time: what ASHA decides depends on the order of arrival, which is fixed only then."""
     options = ("--trials", "5", "--scheduler", "asha", "--reduction-factor", "2", "--grace-steps", "10")
