@@ -235,6 +235,8 @@ def pruned(trial: Trial, step: int, score: float) -> Outcome:
 def why_it_broke(path: str | None) -> BaseException | None:
     """The error that Tune has just put down in Ray's session folder; ``None`` where it cannot be read.
 
+    The trial then counts as one whose process died: it is tried again, ``losses.MAX_RETRIES`` times at most.
+
     The file is of this very process, a moment old; Tune's own reader looks for the copy that comes later.
     """
     if path is None or not Path(path).is_file():

@@ -275,7 +275,7 @@ def test_weights_of_one_family_are_refused_by_a_network_of_another(tmp_path: Pat
     path = tmp_path / "caffe.pth"
     torch.save(build(architecture="deeplabv2").state_dict(), path)
     same = build(5, architecture="deeplabv2", weights=str(path), pretrained=True)
-    assert torch.equal(same.mean, torch.load(path)["mean"])
+    assert torch.equal(same.mean, torch.load(path, weights_only=True)["mean"])
     with pytest.raises(UserError, match=r"family caffe: set network\.normalization to caffe") as error:
         build(architecture="deeplabv2", normalization="imagenet", weights=str(path), pretrained=True)
     one_line(error)
