@@ -9,7 +9,9 @@ from __future__ import annotations  # The annotations that need torch are never 
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +20,7 @@ from orchestrator.artifacts import Artifact, Store
 from orchestrator.files import NewerSchema
 from orchestrator.graph import Planned
 from orchestrator.leases import Lease, LeaseLost, acquire
-from trainers.errors import UserError
+from trainers.errors import MethodWarning, UserError
 
 if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext
@@ -44,8 +46,8 @@ class Event:
     """Something to tell the person who watches."""
 
     kind: str
-    """``start``, ``hit``, ``progress``, ``done``, ``waiting``, ``damaged``, ``lost``; ``over`` ends the whole walk;
-    ``group`` names what a worker group has reserved, for whoever outlives its owner."""
+    """``start``, ``hit``, ``progress``, ``warning``, ``done``, ``waiting``, ``damaged``, ``lost``; ``over`` ends the
+    whole walk; ``group`` names what a worker group has reserved, for whoever outlives its owner."""
     stage: str
     text: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -200,7 +202,8 @@ class Walk:
         method, inputs = one.method.load(), self._inputs(one)
         method.check(one.config, inputs)
         try:
-            result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
+            with self._passing_on_warnings(one.name):
+                result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
         finally:
             stage_context.settle()
         context.barrier()
@@ -221,6 +224,22 @@ class Walk:
             self.observe(Event("done", one.name, f"{seconds:.1f} s"))
         context.barrier()
         return StageReport(one.name, one.key, hit=False, seconds=seconds)
+
+    @contextmanager
+    def _passing_on_warnings(self, stage: str) -> Iterator[None]:
+        """A method's warnings become events: what a worker's process prints reaches nobody."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", MethodWarning)
+            show = warnings.showwarning
+
+            def pass_on(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+                if issubclass(category, MethodWarning):
+                    self.observe(Event("warning", stage, str(message)))
+                else:
+                    show(message, category, *where, **more)
+
+            warnings.showwarning = pass_on
+            yield
 
     def _inputs(self, one: Planned) -> dict[str, Path]:
         """Role or data set → folder."""

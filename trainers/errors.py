@@ -1,4 +1,4 @@
-"""The two ways in which a stage ends that are no bug of ours."""
+"""The two ways in which a stage ends that are no bug of ours, and what it warns of."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,6 +10,13 @@ class UserError(ValueError):
 
 class Diverged(ArithmeticError):
     """A loss stopped being finite: a result of the configuration, not a crash."""
+
+
+class MethodWarning(UserWarning):
+    """What a training notices and its user may want to change. Said once, in one line: what, which value, the remedy.
+
+    Issued with ``warnings.warn`` on rank 0; whoever runs the stage passes it on to whoever watches.
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

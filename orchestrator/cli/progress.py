@@ -66,7 +66,7 @@ class Progress:
             return
         running.stage, running.text = event.stage, f"{event.kind} {event.text}".strip()
         running.started, running.first_step = time.monotonic(), None
-        if event.kind in ("waiting", "damaged", "lost") or (self._verbose and self._worth_a_line(event)):
+        if event.kind in ("warning", "waiting", "damaged", "lost") or (self._verbose and self._worth_a_line(event)):
             self._line(trial.id, f"{event.stage}: {running.text}")
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
@@ -16,6 +17,7 @@ from trainers import registry
 from trainers.config import Config as BaseConfig
 from trainers.config import runtime_field
 from trainers.data.datasets import DataSplit
+from trainers.errors import MethodWarning
 
 SEED_FROM = {"fake": "trial", "fake_shared": "sweep", "fake_plain": None}
 
@@ -50,6 +52,8 @@ def run(config, inputs, output, seed, context):
     (output / "value.txt").write_text(f"{config.tag} {config.value} {seed} {sorted(inputs)}")
     if (storage / f"fail-{config.tag}").exists():
         raise RuntimeError(f"{config.tag} was told to fail")
+    if (storage / f"warn-{config.tag}").exists():
+        warnings.warn(f"{config.tag} has value {config.value}", MethodWarning, stacklevel=2)
     context.report({"step": 1.0, "steps": 1.0})
     time.sleep(config.pause_seconds)
     return {"value": config.value}

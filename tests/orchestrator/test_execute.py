@@ -98,6 +98,17 @@ def test_events_tell_start_progress_and_done_of_each_stage(tmp_path):
     assert events[1] == Event("progress", "source", metrics={"step": 1.0, "steps": 1.0})
 
 
+def test_what_a_method_warns_of_is_an_event_of_its_stage_in_every_walk(tmp_path, recwarn):
+    (tmp_path / "warn-train").touch()
+    told = []
+    for value in (3, 3, 4):  # The second is a hit, which warns of nothing.
+        events = []
+        walk(tmp_path, study(train={"value": value}), observe=events.append)
+        told.append([(event.stage, event.text) for event in events if event.kind == "warning"])
+    assert told == [[("train", "train has value 3")], [], [("train", "train has value 4")]]
+    assert not recwarn.list
+
+
 def test_a_stage_that_raises_leaves_no_artifact_and_is_done_again(tmp_path):
     (tmp_path / "fail-train").touch()
     with pytest.raises(RuntimeError, match="told to fail"):

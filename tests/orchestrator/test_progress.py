@@ -33,17 +33,17 @@ def test_a_sweep_without_a_terminal_writes_one_line_a_trial(tmp_path):
     assert second == [trial.id, "2/2  failed  alpha=0.25 seed=0  bug: RuntimeError: no"]
 
 
-def test_who_waits_and_what_was_damaged_is_always_told(tmp_path):
+def test_warnings_who_waits_and_what_was_damaged_are_always_told(tmp_path):
     trial = fakes.trial(tmp_path)
 
     def told(progress):
-        for kind in ("waiting", "damaged", "lost", "hit"):
+        for kind in ("warning", "waiting", "damaged", "lost", "hit"):
             progress.event(trial, Event(kind, "train", f"about {kind}"))
 
     assert [text for _, text in lines(told, verbose=False)] == [
-        f"train: {kind} about {kind}" for kind in ("waiting", "damaged", "lost")
+        f"train: {kind} about {kind}" for kind in ("warning", "waiting", "damaged", "lost")
     ]
-    assert len(lines(told, verbose=True)) == 4
+    assert len(lines(told, verbose=True)) == 5
 
 
 def test_a_run_of_which_nothing_is_left_says_so(tmp_path):

@@ -33,7 +33,7 @@ from trainers.components.perturbation import hide_patches, jitter_and_blur
 from trainers.components.pseudo_labels import WEIGHTS, predict, weighted_cross_entropy
 from trainers.context import TrainContext
 from trainers.data.domains import DomainBatch
-from trainers.errors import UserError, nearest
+from trainers.errors import MethodWarning, UserError, nearest
 from trainers.networks.optimizers import set_learning_rate
 from trainers.segmentation.supervised import check_sources as check_sources
 
@@ -149,6 +149,7 @@ class DACSLearner(AdaptationLearner):
         warnings.warn(
             f"{100 * share:.1f} % of the target's pixels reach threshold {self.config.threshold:g} over {steps} steps, "
             f"{remedy}",
+            MethodWarning,
             stacklevel=2,
         )
 
