@@ -1,7 +1,7 @@
 """Pools of images to adapt to: NEXET by light, BDD100K, and any folder of images.
 
-The folders of NEXET and BDD100K are written from memory, not checked against a copy; any other arrangement can be read
-as ``images``.
+The folders of NEXET and BDD100K are those that several public users of either read from, not checked against a copy;
+any other arrangement can be read as ``images``.
 """
 
 import csv
