@@ -17,11 +17,11 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
+from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, study_table
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: ", "<!-- end -->"
 DEPTHS = ("", "[!.]*/", "[!.]*/[!.]*/")
-NO_RUNS = "no published runs yet"
 
 
 def columns_table(rows: pd.DataFrame) -> str:
@@ -126,6 +126,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "early stopping": early_stopping_table,
     "leaderboard demo": partial(leaderboard_table, "demo"),
     "toy city gaps": gaps_table,
+    "augmentation ladder": partial(study_table, LADDER),
+    "game to day": partial(study_table, ADAPTATION),
+    "day to dusk": partial(study_table, DUSK),
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

@@ -1,0 +1,119 @@
+"""Tables of whole studies: every arm on the target domain, and its difference to the arm without adaptation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from results import leaderboard
+from results.columns import TOTAL_SECONDS
+from results.exports import markdown
+
+NO_RUNS = "no published runs yet"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which arms stand in a table, in which order, and what they are measured by."""
+
+    experiment: str
+    preset: str
+    target: str
+    """Evaluation set of the domain that counts."""
+    source: str
+    """Evaluation set of the labeled domain: what an adaptation forgets."""
+    arms: tuple[str, ...]
+    """The first is what all others are compared with."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Arm → mIoU (%) that the document gives for it."""
+
+
+def study_table(study: Study, rows: pd.DataFrame) -> str:
+    """A line for each arm with published runs: mIoU (%) ± sd of the best checkpoint, and the paired difference.
+
+    The interval is the 95 % t-interval over common seeds, the verdict by p after Holm's correction over the table.
+    Steps, unlabeled images and seconds are means over seeds; hits count with what they had cost.
+    """
+    rows = rows[(rows["experiment"] == study.experiment) & (rows["preset"] == study.preset)]
+    rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    arms = [arm for arm in study.arms if (rows["arm"] == arm).any()]
+    if study.arms[0] not in arms:
+        return NO_RUNS
+    differences = _differences(study, rows, arms)
+    lines = [_line(study, rows[rows["arm"] == arm], arm, differences.get(arm)) for arm in arms]
+    said = ("the document",) if study.said else ()
+    head = ("arm", f"`{study.target}`", f"against `{arms[0]}` (95 %)", "verdict", *said, f"`{study.source}`")
+    return markdown((*head, "steps", "unlabeled", "seconds", "seeds"), lines)
+
+
+def _differences(study: Study, rows: pd.DataFrame, arms: list[str]) -> dict[str, pd.Series]:
+    """Arm → its comparison with the first one on the target."""
+    if len(arms) < 2:
+        return {}
+    on_target = rows[rows["evaluation_set"] == study.target]
+    table = leaderboard.compare(on_target, *arms)
+    return {str(line["other"]): line for _, line in table.iterrows()}
+
+
+def _line(study: Study, rows: pd.DataFrame, arm: str, difference: pd.Series | None) -> list[str]:
+    target = rows[rows["evaluation_set"] == study.target]
+    against, verdict = "–", "–"
+    if difference is not None:
+        interval = f" ({100 * difference['low']:+.1f} … {100 * difference['high']:+.1f})" if difference["n"] > 1 else ""
+        against, verdict = f"{100 * difference['difference']:+.1f}{interval}", str(difference["verdict"])
+    said = [study.said.get(arm, "–")] if study.said else []
+    seconds = (target["seconds"] + target["seconds_saved"].fillna(0)).rename(TOTAL_SECONDS)
+    unlabeled = target["unlabeled_images"].mean()
+    return [
+        f"`{arm}`",
+        _score(target["miou"]),
+        against,
+        verdict,
+        *said,
+        _score(rows.loc[rows["evaluation_set"] == study.source, "miou"]),
+        f"{target['steps'].mean():,.0f}",
+        "–" if pd.isna(unlabeled) else f"{unlabeled:.0f}",
+        f"{seconds.mean():,.0f}",
+        str(target["seed"].nunique()),
+    ]
+
+
+def _score(values: pd.Series) -> str:
+    if values.empty:
+        return "–"
+    return f"{100 * values.mean():.1f}" + (f" ± {100 * values.std():.1f}" if len(values) > 1 else "")
+
+
+LADDER = Study(
+    experiment="gta5_to_cityscapes",
+    preset="toy_city",
+    target="day_test",
+    source="game_test",
+    arms=("source_only", "aug_1", "aug_2", "aug_1_2", "target", "bisenet_target", "deeplabv2_target"),
+    said={
+        "source_only": "15.1",
+        "aug_1": "17.6",
+        "aug_2": "21.0",
+        "aug_1_2": "23.1",
+        "bisenet_target": "52.5",
+        "deeplabv2_target": "57.0",
+    },
+)
+"""Table 3 of the GTA5 → Cityscapes document up to both augmentations, and the networks of its Tables 1 and 2."""
+
+ADAPTATION = Study(
+    experiment="game_to_day",
+    preset="toy_city",
+    target="day_test",
+    source="game_test",
+    arms=("source_only", "aug12", "fda", "fda_multiband", "dacs", "dacs_document", "reference", "target_supervised"),
+    said={"source_only": "15.1", "aug12": "23.1", "fda": "26.4", "dacs_document": "32.1"},
+)
+
+DUSK = Study(
+    experiment="day_to_dusk",
+    preset="camvid",
+    target="dusk_val",
+    source="day_val",
+    arms=("source_only", "fda", "dacs"),
+)

@@ -1,0 +1,74 @@
+"""The tables of studies, against SciPy."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from results import leaderboard
+from results.store import write_scores
+from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, Study, study_table
+
+STUDY = Study("demo", "toy_city", "night", "day", ("plain", "late", "better", "target"), said={"better": "26.4"})
+MIOU = {"plain": (0.20, 0.24, 0.22), "better": (0.30, 0.35, 0.31), "target": (0.40, 0.41)}
+
+
+@pytest.fixture
+def rows(tmp_path, make_row) -> pd.DataFrame:
+    written = []
+    for arm, values in MIOU.items():
+        for seed, miou in enumerate(values):
+            base = {"arm": arm, "config_hash": f"c{arm}", "trial": f"{arm}{seed}", "seed": seed, "steps": 1200}
+            base |= {"seconds": 10.0, "seconds_saved": 90.0, "unlabeled_images": 64 if arm == "better" else None}
+            written.append(make_row(evaluation_set="night", split_role="report", miou=miou, **base))
+            written.append(make_row(evaluation_set="day", split_role="report", miou=miou + 0.1, **base))
+            written.append(make_row(evaluation_set="night", split_role="report", miou=0.9, checkpoint="final", **base))
+    written.append(make_row(arm="better", trial="other", preset="real", evaluation_set="night", miou=0.9))
+    write_scores(tmp_path, written)
+    return leaderboard.load(tmp_path)
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_a_line_for_each_arm_that_ran_in_the_order_of_the_study(rows):
+    head, _, plain, better, target = cells(study_table(STUDY, rows))
+    assert head[:6] == ["arm", "`night`", "against `plain` (95 %)", "verdict", "the document", "`day`"]
+    assert head[6:] == ["steps", "unlabeled", "seconds", "seeds"]
+    assert plain == ["`plain`", "22.0 ± 2.0", "–", "–", "–", "32.0 ± 2.0", "1,200", "–", "100", "3"]
+    assert better[0] == "`better`"
+    assert better[4:] == ["26.4", "42.0 ± 2.6", "1,200", "64", "100", "3"]
+    assert target[:2] == ["`target`", "40.5 ± 0.7"]
+    assert target[-1] == "2"
+
+
+def test_differences_are_paired_by_seed(rows):
+    _, _, _, better, target = cells(study_table(STUDY, rows))
+    for line, arm in ((better, "better"), (target, "target")):
+        n = len(MIOU[arm])
+        test = stats.ttest_rel(MIOU[arm], MIOU["plain"][:n])
+        low, high = test.confidence_interval()
+        expected = [100 * np.mean(np.subtract(MIOU[arm], MIOU["plain"][:n])), 100 * low, 100 * high]
+        found = [float(number) for number in re.findall(r"[-+][\d.]+", line[2])]
+        assert found == pytest.approx(expected, abs=0.051)
+    assert better[3] == "better"
+
+
+def test_without_the_arm_to_compare_with_there_is_no_table(rows):
+    assert study_table(STUDY, rows[rows["arm"] != "plain"]) == NO_RUNS
+    assert study_table(STUDY, rows[rows["preset"] == "real"]) == NO_RUNS
+    assert len(study_table(STUDY, rows[rows["arm"] == "plain"]).splitlines()) == 3
+
+
+@pytest.mark.parametrize("study", [LADDER, ADAPTATION, DUSK], ids=lambda study: study.experiment)
+def test_the_studies_are_those_of_the_experiments(study):
+    from orchestrator.experiments import build
+
+    arms = build(study.experiment, study.preset).arms
+    assert set(study.arms) <= set(arms)
+    assert set(study.said) <= set(study.arms)
+    reported = {one.name for arm in study.arms for one in arms[arm].evaluations}
+    assert {study.target, study.source} <= reported
