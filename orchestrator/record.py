@@ -94,6 +94,7 @@ def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[st
         "target_infomax": outcome.objectives.get("target_infomax"),
         "seconds": _seconds(outcome.stages, hit=False),
         "seconds_saved": _seconds(outcome.stages, hit=True),
+        "unlabeled_images": training.get("unlabeled_images"),
         "steps": training.get("steps"),
         "images_per_second": training.get("images_per_second"),
         "peak_memory_bytes": training.get("peak_memory_bytes"),

@@ -103,7 +103,7 @@ class Outcome:
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Evaluation stage (``day_val@best``) → its result."""
     training: dict[str, Any] = field(default_factory=dict)
-    """Result of the last training stage."""
+    """Result of the last training stage, but ``steps`` of all stages."""
     objectives: dict[str, float | None] = field(default_factory=dict)
     """``source_miou``, ``target_infomax`` and ``target_miou`` of the best checkpoint; ``seconds``, hits included."""
     hardware: str | None = None
@@ -167,6 +167,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         return artifact.result if artifact is not None else {}
 
     arm = trial.arm
+    steps = sum(result(name).get("steps", 0) for name in trial.planned)
     return Outcome(
         status="finished",
         stages=[asdict(report) for report in reports],
@@ -175,7 +176,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
             for evaluation in arm.evaluations
             for checkpoint in CHECKPOINTS
         },
-        training=result(arm.train),
+        training=result(arm.train) | ({"steps": steps} if steps else {}),
         objectives={
             "source_miou": result(f"{arm.source}@best").get("miou"),
             "target_infomax": result(f"{arm.target_unlabeled}@best").get("infomax"),

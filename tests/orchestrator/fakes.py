@@ -15,7 +15,7 @@ from orchestrator.graph import Arm, Evaluation, Experiment, Seeds, Stage, plan
 from orchestrator.trial import Outcome, Place, Trial
 from trainers import registry
 from trainers.config import Config as BaseConfig
-from trainers.config import runtime_field
+from trainers.config import added_field, runtime_field
 from trainers.data.datasets import DataSplit
 from trainers.errors import MethodWarning
 
@@ -33,6 +33,7 @@ class Config(BaseConfig):
 
     tag: str = "tag"
     value: int = 0
+    steps: int = added_field(0)
     inner: Inner = Inner()
     batch_norm: Literal["local", "frozen"] = "frozen"
     split: DataSplit | None = None
@@ -56,7 +57,7 @@ def run(config, inputs, output, seed, context):
         warnings.warn(f"{config.tag} has value {config.value}", MethodWarning, stacklevel=2)
     context.report({"step": 1.0, "steps": 1.0})
     time.sleep(config.pause_seconds)
-    return {"value": config.value}
+    return {"value": config.value} | ({"steps": config.steps} if config.steps else {})
 
 
 def install(methods, modules):

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.artifacts import Store
+from orchestrator.launch import run_in_process
 from orchestrator.record import curve_rows, record, recorded_trials, score_rows
 from orchestrator.trial import Outcome, failure
 from results.leaderboard import load
@@ -50,7 +51,13 @@ def finished(trial):
         "finished",
         stages=STAGES,
         scores=scores,
-        training={"steps": 200, "images_per_second": 33.3, "peak_memory_bytes": None, "seconds": 9.0},
+        training={
+            "steps": 200,
+            "unlabeled_images": 64,
+            "images_per_second": 33.3,
+            "peak_memory_bytes": None,
+            "seconds": 9.0,
+        },
         objectives={"source_miou": 0.1, "target_infomax": 0.3, "target_miou": 0.3},
         hardware="a processor",
     )
@@ -98,6 +105,7 @@ def test_a_row_says_what_made_it(trial, tmp_path):
         "target_infomax": 0.3,
         "seconds": 10.5,
         "seconds_saved": 4.0,
+        "unlabeled_images": 64,
         "steps": 200,
         "images_per_second": 33.3,
         "peak_memory_bytes": None,
@@ -114,6 +122,16 @@ def test_a_row_says_what_made_it(trial, tmp_path):
     assert json.loads(row["params"])["city.height"] == 64
     assert "torch" in json.loads(row["versions"])
     assert row["command"].startswith("nightshift")
+
+
+@pytest.mark.usefixtures("fake_methods")
+def test_the_steps_of_every_stage_count_whether_made_or_found(tmp_path):
+    study = fakes.study(train={"steps": 40}, source={"steps": 5}, second={"steps": 700})
+    trial = fakes.trial(tmp_path, experiment=study)
+    for _ in range(2):
+        outcome = run_in_process(trial, lambda event: None)
+        assert outcome.status == "finished", outcome.trace
+        assert outcome.training == {"value": 0, "steps": 45}
 
 
 def test_the_rows_open_in_the_reader_and_in_plain_pandas(trial, tmp_path):
