@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@options.grouped
 def leaderboard(
-    where: options.Where = None,
+    where: options.Conditions = None,
     sort: Annotated[str | None, typer.Option(help="Column; the best comes first.")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Single rows, not configurations over their seeds.")] = False,
     group: Annotated[
@@ -35,16 +36,14 @@ def leaderboard(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many lines.")] = None,
     published: options.Published = False,
     storage: options.Storage = None,
-    csv: options.Csv = False,
-    json: options.Json = False,
-    markdown: options.Markdown = False,
-    latex: options.Latex = False,
+    *,
+    output: options.Output,
 ) -> None:
     """Filter, sort and group a leaderboard; by default, configurations over their seeds, with ranks and ties.
 
     Example: `nightshift leaderboard --where evaluation_set=day_val --sort miou --rows`
     """
-    form = options.output_format(csv=csv, json=json, markdown=markdown, latex=latex)
+    form = output.form
     question = options.only_one(
         {
             "rows": rows, "group": group, "wide": wide, "pareto": pareto, "per-class": per_class, "curves": curves,
@@ -87,19 +86,18 @@ def leaderboard(
     write(table, form, view, notes=[*_nothing(table), *notes, *_open_trials(source, sweep, frame)])
 
 
+@options.grouped
 def compare(
     baseline: Annotated[str, typer.Argument(help="An arm, a sweep, SWEEP:ARM, a configuration's hash, or conditions.")],
     others: Annotated[list[str], typer.Argument(help="What is compared with it, named the same way.")],
-    where: options.Where = None,
+    where: options.Conditions = None,
     metric: Annotated[list[str] | None, typer.Option(help="What is compared. Repeatable. [default: miou]")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Compare the IoU of every class.")] = False,
     sort: Annotated[str | None, typer.Option(help="Column, such as difference.")] = None,
     published: options.Published = False,
     storage: options.Storage = None,
-    csv: options.Csv = False,
-    json: options.Json = False,
-    markdown: options.Markdown = False,
-    latex: options.Latex = False,
+    *,
+    output: options.Output,
 ) -> None:
     """Is B better than A, and by how much: differences to the first one, paired by seed, with interval and p.
 
@@ -108,7 +106,7 @@ def compare(
 
     Example: `nightshift compare day night --published --where checkpoint=best`
     """
-    form = options.output_format(csv=csv, json=json, markdown=markdown, latex=latex)
+    form = output.form
     options.only_one({"metric": metric, "per-class": per_class})
 
     import results.leaderboard as board

@@ -8,23 +8,14 @@ from orchestrator.cli import options
 from orchestrator.cli.bar import bar
 
 
+@options.grouped
 def run(
     experiment: Annotated[str, typer.Argument(help="A name from `nightshift list`.")],
     arms: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name on the leaderboard. [default: run-EXPERIMENT]")] = None,
-    init: options.Init = None,
-    storage: options.Storage = None,
-    preset: options.Preset = None,
-    data_root: options.DataRoot = None,
-    assignments: options.Set = None,
-    config_file: options.ConfigFile = None,
-    seed: options.Seed = 0,
-    seed_scope: options.SeedScope = None,
-    workers: options.Workers = 0,
-    gpus_per_worker: options.Gpus = None,
-    cpus_per_worker: options.Cpus = None,
-    collective_timeout: options.CollectiveTimeout = 1800.0,
+    *,
+    setup: options.Setup,
 ) -> None:
     """Run every arm of an experiment once per seed; what exists already is reused.
 
@@ -37,29 +28,18 @@ def run(
     from orchestrator.graph import Seeds
     from orchestrator.launch import run_trials
     from orchestrator.ledger import Ledger
-    from orchestrator.preflight import Request, check_methods, default_storage, find_arms, place
+    from orchestrator.preflight import check_methods, find_arms, place
     from orchestrator.provenance import command
     from orchestrator.trial import Trial
     from results.compact import refresh
 
-    graph, roots = options.configure(
-        experiment, preset=preset, assignments=assignments, config_file=config_file, init=init, storage=storage
-    )
-    request = Request(
-        storage=storage or default_storage(),
-        data_root=data_root,
-        roots=roots,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
-        cpus_per_worker=cpus_per_worker,
-        collective_seconds=collective_timeout,
-    )
+    graph, request = setup.configured(experiment)
     chosen = find_arms(graph, arms)
     here = place(graph, chosen, request, bar)
     ledger = Ledger(here.storage, name or f"run-{experiment}")
     trials = [
-        Trial.of(graph, arm, {}, Seeds(seed, one, seed_scope or "declared"), here)
-        for one in range(seed, seed + seeds)
+        Trial.of(graph, arm, {}, Seeds(setup.seed, one, setup.seed_scope or "declared"), here)
+        for one in range(setup.seed, setup.seed + seeds)
         for arm in chosen
     ]
     for trial in trials[: len(chosen)]:

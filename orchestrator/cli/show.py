@@ -41,19 +41,13 @@ def list_experiments(json: options.Json = False) -> None:
             typer.echo(f"    {part}: {', '.join(line[part])}")
 
 
+@options.grouped
 def show(
     experiment: Annotated[str, typer.Argument(help="A name from `nightshift list`.")],
     arms: Annotated[str | None, typer.Option(help="Comma-separated; all when not given.")] = None,
     fields: Annotated[bool, typer.Option("--fields", help="Every field with its value and meaning.")] = False,
-    storage: options.Storage = None,
-    preset: options.Preset = None,
-    data_root: options.DataRoot = None,
-    assignments: options.Set = None,
-    config_file: options.ConfigFile = None,
-    seed: options.Seed = 0,
-    seed_scope: options.SeedScope = None,
-    workers: options.Workers = 0,
-    gpus_per_worker: options.Gpus = None,
+    *,
+    setup: options.Setup,
     json: options.Json = False,
 ) -> None:
     """The graph with each stage's key, hit or miss and why, and what a run would cost.
@@ -64,23 +58,18 @@ def show(
     """
     from orchestrator.explain import status_of_stages
     from orchestrator.graph import Seeds
-    from orchestrator.preflight import Request, default_storage, find_arms, place
+    from orchestrator.preflight import find_arms, place
     from orchestrator.trial import Trial
 
-    graph, roots = options.configure(experiment, preset=preset, assignments=assignments, config_file=config_file)
+    graph, request = setup.configured(experiment)
     if fields:
         _print_fields(graph)
         return
-    request = Request(
-        storage=storage or default_storage(),
-        data_root=data_root,
-        roots=roots,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
-    )
     chosen = find_arms(graph, arms)
     here = place(graph, chosen, request, bar)
-    trials = [Trial.of(graph, arm, {}, Seeds(seed, seed, seed_scope or "declared"), here) for arm in chosen]
+    trials = [
+        Trial.of(graph, arm, {}, Seeds(setup.seed, setup.seed, setup.seed_scope or "declared"), here) for arm in chosen
+    ]
     statuses: dict[str, StageStatus] = {}
     for trial in trials:
         for status in status_of_stages(trial):

@@ -22,6 +22,7 @@ RetryStatus = Annotated[
 ]
 
 
+@options.grouped
 def sweep(
     experiment: Annotated[str, typer.Argument(help="A name from `nightshift list`.")],
     arm: Annotated[str | None, typer.Option(help="The arm to search; not needed where there is one.")] = None,
@@ -43,40 +44,30 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Five configurations, the fit, the cost; keeps only fingerprints of data.")
     ] = False,
-    init: options.Init = None,
-    storage: options.Storage = None,
-    preset: options.Preset = None,
-    data_root: options.DataRoot = None,
-    assignments: options.Set = None,
-    config_file: options.ConfigFile = None,
-    seed: options.Seed = 0,
-    seed_scope: options.SeedScope = None,
-    workers: options.Workers = 0,
-    gpus_per_worker: options.Gpus = None,
-    cpus_per_worker: options.Cpus = None,
-    collective_timeout: options.CollectiveTimeout = 1800.0,
+    *,
+    setup: options.Setup,
 ) -> None:
     """Search the fields of a space with Ray Tune and Optuna; the same command again continues or extends it.
 
     Example: `nightshift sweep demo --trials 6`
     """
     from orchestrator.experiments import build
-    from orchestrator.preflight import absolute, default_storage
+    from orchestrator.preflight import absolute
     from orchestrator.start import SweepRequest
 
-    where = absolute(storage or default_storage(), "--storage")
-    graph = build(experiment, preset)
+    where = absolute(setup.where, "--storage")
+    graph = build(experiment, setup.preset)
     request = SweepRequest(
         experiment=experiment,
         arm=arm,
         space=space,
-        preset=preset,
-        values=options.values(graph, assignments, config_file, init, where),
-        data_root=absolute(data_root, "--data-root") if data_root else None,
+        preset=setup.preset,
+        values=setup.values(graph),
+        data_root=absolute(setup.data_root, "--data-root") if setup.data_root else None,
         trials=trials,
         seeds=seeds,
-        seed=seed,
-        seed_scope=seed_scope or "last",
+        seed=setup.seed,
+        seed_scope=setup.seed_scope or "last",
         sampler=sampler,
         scheduler=scheduler,
         grace_steps=grace_steps,
@@ -84,10 +75,10 @@ def sweep(
         cost=cost,
         warm_start=warm_start,
         hours=hours,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
-        cpus_per_worker=cpus_per_worker or 1,
-        collective_seconds=collective_timeout,
+        workers=setup.workers,
+        gpus_per_worker=setup.gpus_per_worker,
+        cpus_per_worker=setup.cpus_per_worker or 1,
+        collective_seconds=setup.collective_timeout,
         name=name or f"{experiment}-{space or next(iter(graph.searches), None)}",
     )
     if dry_run:
@@ -119,15 +110,14 @@ def resume(
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
 
+@options.grouped
 def confirm(
     name: Annotated[str, typer.Argument(help="Name of a sweep in the storage.")],
     top: Annotated[int, typer.Option(min=1, help="So many of its best configurations.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of each.")] = 3,
     storage: options.Storage = None,
-    csv: options.Csv = False,
-    json: options.Json = False,
-    markdown: options.Markdown = False,
-    latex: options.Latex = False,
+    *,
+    output: options.Output,
 ) -> None:
     """Run the best configurations of a sweep with fresh seeds, score the held-out splits, print the sweep's optimism.
 
@@ -138,7 +128,7 @@ def confirm(
     from orchestrator.confirm import confirmation
     from orchestrator.preflight import default_storage
 
-    form = options.output_format(csv=csv, json=json, markdown=markdown, latex=latex)
+    form = output.form
     where = (storage or default_storage()).resolve()
     _start(confirmation(where, name, top=top, seeds=seeds), where, form=form)
 
