@@ -106,7 +106,7 @@ class BareLoop:
         self.network = build_segmenter(config.network, pretrained=False).to(device).train()
         if device.type == "cuda":
             self.network.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, fused=True)
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16")
 
     def step(self, batch: Batch) -> None:
