@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
+from scipy import stats
 
 from results import leaderboard
 from results.columns import TOTAL_SECONDS
@@ -44,6 +45,41 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
     said = ("the document",) if study.said else ()
     head = ("arm", f"`{study.target}`", f"against `{arms[0]}` (95 %)", "verdict", *said, f"`{study.source}`")
     return markdown((*head, "steps", "unlabeled", "seconds", "seeds"), lines)
+
+
+PROXIES = {"infomax": "target_infomax", "source mIoU": "source_miou"}
+"""What can be known without target labels: name in the table → column."""
+
+
+def proxies_table(sweeps: Mapping[str, str], rows: pd.DataFrame) -> str:
+    """For each sweep: how well objectives without target labels order its configurations as the target's labels do.
+
+    Kendall's τ with the mIoU of the best checkpoint on the sweep's report split (``sweeps``: sweep → evaluation set),
+    in brackets the two-sided p; then that mIoU (%) of the configuration that each proxy would have chosen.
+    """
+    lines = []
+    for sweep, target in sweeps.items():
+        mine = rows[(rows["sweep"] == sweep) & (rows["checkpoint"] == "best") & (rows["evaluation_set"] == target)]
+        mine = mine[mine["status"] == "finished"].groupby("config_hash")[["miou", *PROXIES.values()]].mean()
+        if len(mine) < 3:
+            continue
+        orders, chosen = [], []
+        for column in PROXIES.values():
+            tau = stats.kendalltau(mine[column], mine["miou"])
+            orders.append(f"{tau.statistic:+.2f} ({tau.pvalue:.2g})")
+            chosen.append(f"{100 * mine.loc[mine[column].idxmax(), 'miou']:.1f}")
+        spread = f"{100 * mine['miou'].min():.1f} … {100 * mine['miou'].max():.1f}"
+        lines.append([f"`{sweep}`", str(len(mine)), f"`{target}` {spread}", *orders, *chosen])
+    if not lines:
+        return NO_RUNS
+    head = (
+        "sweep",
+        "configurations",
+        "oracle",
+        *(f"τ of {one}" for one in PROXIES),
+        *(f"{one} chooses" for one in PROXIES),
+    )
+    return markdown(head, lines)
 
 
 def _differences(study: Study, rows: pd.DataFrame, arms: list[str]) -> dict[str, pd.Series]:
@@ -117,3 +153,6 @@ DUSK = Study(
     source="day_val",
     arms=("source_only", "fda", "dacs"),
 )
+
+SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
+"""Published sweeps over adaptation methods, and the set whose labels none of them read."""

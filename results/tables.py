@@ -17,7 +17,7 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
-from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, study_table
+from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, SWEEPS, proxies_table, study_table
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: ", "<!-- end -->"
@@ -128,6 +128,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "toy city gaps": gaps_table,
     "augmentation ladder": partial(study_table, LADDER),
     "game to day": partial(study_table, ADAPTATION),
+    "proxies": partial(proxies_table, SWEEPS),
     "day to dusk": partial(study_table, DUSK),
 }
 """Every table that a README may ask for: the published rows → Markdown."""

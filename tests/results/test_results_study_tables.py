@@ -9,7 +9,7 @@ from scipy import stats
 
 from results import leaderboard
 from results.store import write_scores
-from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, Study, study_table
+from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, Study, proxies_table, study_table
 
 STUDY = Study("demo", "toy_city", "night", "day", ("plain", "late", "better", "target"), said={"better": "26.4"})
 MIOU = {"plain": (0.20, 0.24, 0.22), "better": (0.30, 0.35, 0.31), "target": (0.40, 0.41)}
@@ -61,6 +61,27 @@ def test_without_the_arm_to_compare_with_there_is_no_table(rows):
     assert study_table(STUDY, rows[rows["arm"] != "plain"]) == NO_RUNS
     assert study_table(STUDY, rows[rows["preset"] == "real"]) == NO_RUNS
     assert len(study_table(STUDY, rows[rows["arm"] == "plain"]).splitlines()) == 3
+
+
+def test_proxies_are_compared_with_the_oracle_by_their_order(tmp_path, make_row):
+    oracle, infomax, source = (0.2, 0.5, 0.3, 0.4), (0.1, 0.8, 0.9, 0.6), (0.9, 0.4, 0.3, 0.1)
+    written = []
+    for number, values in enumerate(zip(oracle, infomax, source, strict=True)):
+        base = {"sweep": "one", "config_hash": f"c{number}", "trial": f"t{number}"}
+        base |= dict(zip(("miou", "target_infomax", "source_miou"), values, strict=True))
+        written.append(make_row(evaluation_set="night", split_role="report", **base))
+        written.append(
+            make_row(evaluation_set="night", split_role="report", **base | {"checkpoint": "final", "miou": 1.0})
+        )
+        written.append(make_row(evaluation_set="day", **base | {"miou": 1.0}))
+    write_scores(tmp_path, written)
+    rows = leaderboard.load(tmp_path)
+    (line,) = cells(proxies_table({"absent": "night", "one": "night"}, rows))[2:]
+    # Of six pairs infomax orders four as the oracle does, mIoU on the source two.
+    assert [cell.split()[0] for cell in line[3:5]] == ["+0.33", "-0.33"]
+    assert line[:3] == ["`one`", "4", "`night` 20.0 … 50.0"]
+    assert line[5:] == ["30.0", "20.0"]
+    assert proxies_table({"one": "dusk"}, rows) == NO_RUNS
 
 
 @pytest.mark.parametrize("study", [LADDER, ADAPTATION, DUSK], ids=lambda study: study.experiment)
