@@ -1,7 +1,7 @@
 """Outcomes of trials → rows of the leaderboard."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,9 @@ def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[st
     }
 
 
-def _seconds(stages: Iterable[dict[str, Any]], *, hit: bool) -> float:
-    return float(sum(stage["seconds"] for stage in stages if stage["hit"] == hit))
+def _seconds(stages: Sequence[dict[str, Any]], *, hit: bool) -> float | None:
+    """``None`` for a trial that ended early: what it cost is not known."""
+    return float(sum(stage["seconds"] for stage in stages if stage["hit"] == hit)) if stages else None
 
 
 def curve_rows(trial: Trial, *, sweep: str, attempt: int) -> list[dict[str, Any]]:

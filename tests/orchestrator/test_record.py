@@ -163,7 +163,7 @@ def test_a_trial_that_did_not_finish_has_one_row_that_says_why(trial, tmp_path, 
     record(trial, outcome, sweep="one", attempt=0)
     (row,) = read_scores(tmp_path)[0].to_pylist()
     assert (row["status"], row["failure_class"], row["message"]) == (status, kind, message)
-    for absent in ("evaluation_set", "checkpoint", "miou", "steps", "stages", "source_miou"):
+    for absent in ("evaluation_set", "checkpoint", "miou", "steps", "seconds", "stages", "source_miou"):
         assert row[absent] is None, absent
     assert row["trial"] == trial.id
     assert (outcome.trace is not None) == (kind in ("bug", "out_of_memory"))
