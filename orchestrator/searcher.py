@@ -52,6 +52,8 @@ class LedgerSearcher(Searcher):
         """Tune's id → why its process ended."""
         self._reserved: dict[str, str] = {}
         """Tune's id → what its worker group has reserved."""
+        self._groups: set[str] = set()
+        """What every group of this sweep has reserved."""
         self._silent: dict[str, tuple[float, float]] = {}
         """Tune's trial → when it was handed out and after how long it is told that it waits, until its first word."""
         self.stopping = Stopping()
@@ -94,6 +96,7 @@ class LedgerSearcher(Searcher):
             trial, event = self._live[trial_id][0], Event(**json.loads(result["event"]))
             if event.kind == "group":
                 self._reserved[trial_id] = event.text
+                self._groups.add(event.text)
                 return
             self._losses[trial.id].heard(event)
             self._watcher.event(trial, event)
@@ -174,6 +177,11 @@ class LedgerSearcher(Searcher):
         self._watcher.event(trial, Event("lost", "", again))
         self._search.retry(trial)
         return None
+
+    def release_groups(self) -> None:
+        """Give back what the groups of this sweep had reserved: their owners are gone, this process may live on."""
+        for reservation in self._groups:
+            release(reservation)
 
     def save(self, checkpoint_path: str) -> None:
         """Tune asks for a file; our state is the ledger."""

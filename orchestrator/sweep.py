@@ -154,6 +154,8 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
             searcher.error = searcher.error or (error if isinstance(error, UserError) else None)
             if searcher.error is None:
                 raise
+        finally:
+            searcher.release_groups()
     if searcher.error is not None:
         raise searcher.error
     if stopping:
