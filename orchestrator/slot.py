@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +37,9 @@ class Slot:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        # Imported before the thread starts: two threads that import Ray Train at once find each other's halves.
+        from orchestrator.group import trainer
+
         self.place = place
         self._folder = (folder or place.storage / "groups") / f"group-{time.time_ns()}"
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -44,7 +47,7 @@ class Slot:
         self._mailbox = actor.options(scheduling_strategy=here).remote()
         self._error: BaseException | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._fit, name="worker group", daemon=True)
+        self._thread = threading.Thread(target=self._fit, args=(trainer,), name="worker group", daemon=True)
         self._thread.start()
 
     def run(self, trial: Trial, observe: Observe, ends: Sequence[str] | None = None) -> Outcome:
@@ -135,9 +138,7 @@ class Slot:
         while not any(letter.kind == "outcome" for letter in self._letters()):
             pass
 
-    def _fit(self) -> None:
-        from orchestrator.group import trainer
-
+    def _fit(self, trainer: Callable[[Place, Any, Path], Any]) -> None:
         try:
             trainer(self.place, self._mailbox, self._folder).fit()
         except Exception as error:
