@@ -55,7 +55,7 @@ def connect(num_cpus: int | None = None) -> None:
     """Join the cluster of ``RAY_ADDRESS``, or start one on this machine; does nothing when already connected.
 
     Raises:
-        UserError: the cluster cannot be reached, or asks for another token.
+        UserError: the cluster cannot be reached, asks for another token, or does not start in time.
     """
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -67,8 +67,16 @@ def connect(num_cpus: int | None = None) -> None:
         return
     options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
     if not is_on_cluster():
-        # By name: a cluster that somebody else started on this machine is not ours to fill.
-        ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+        try:
+            # By name: a cluster that somebody else started on this machine is not ours to fill.
+            ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+        except Exception as error:
+            if "timed out" not in str(error):
+                raise
+            raise UserError(
+                f"Ray did not start on this machine in time ({' '.join(str(error).split())[:200]}); a very busy "
+                "machine is the commonest cause: give the same command again when it is less so"
+            ) from error
         return
     try:
         ray.init(**options)
