@@ -1,4 +1,4 @@
-"""Class weights, light losses, pseudo-labels of pairs and curve maps as loops over numbers, from the papers and releases.
+"""Class weights, light losses, labels of pairs and curve maps as loops over numbers, from the papers and releases.
 
 Images are nested lists: channel, row, column.
 """
@@ -106,7 +106,7 @@ def fused_label(day: Sequence[float], night: Sequence[float], weights: Sequence[
 def static_loss(
     logits: Sequence[Image], labels: Sequence[Label], weights: Sequence[float], gamma: float, tolerance: int
 ) -> float:
-    """Mean over pixels with a static label of -(1 - q)^gamma ln q, q the best w p of the labels within ``tolerance``."""
+    """Mean over pixels with a static label of -(1 - q)^gamma ln q, q the best w p of the labels around."""
     total, pixels = 0.0, 0
     for image, label in zip(logits, labels, strict=True):
         for y, row in enumerate(label):

@@ -5,6 +5,7 @@ Shape legend: n images of this rank, c classes, h height, w width. Labels are tr
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
@@ -33,20 +34,20 @@ def class_weights(frequencies: Sequence[float], strength: float) -> Float[Tensor
     Source: Wu et al., DANNet; W-zx-Y/DANNet, train.py (strength .05 in training, .16 in its test).
     Differs: there every class occurs.
     """
-    shares = torch.tensor(frequencies, dtype=torch.float64)
+    shares = np.array(frequencies)
     present = shares > 0
-    if int(present.sum()) < 2:
-        raise UserError(f"class weights need two classes or more that occur in the labels, found {int(present.sum())}")
-    logarithms = shares.log()
-    mean, deviation = logarithms[present].mean(), logarithms[present].std()
-    weights = torch.where(present, 1 + strength * (mean - logarithms) / deviation, 1.0)
-    if float(weights.min()) <= 0:
-        most = float(deviation / (logarithms[present].max() - mean))
+    if present.sum() < 2:
+        raise UserError(f"class weights need two classes or more that occur in the labels, found {present.sum()}")
+    logarithms = np.log(np.where(present, shares, 1.0))
+    mean, deviation = logarithms[present].mean(), logarithms[present].std(ddof=1)
+    weights = np.where(present, 1 + strength * (mean - logarithms) / deviation, 1.0)
+    if weights.min() <= 0:
+        most = deviation / (logarithms[present].max() - mean)
         raise UserError(
-            f"strength {strength:g} gives {CLASS_NAMES[int(weights.argmin())]} a class weight of "
-            f"{float(weights.min()):.2f}; it must stay below {most:.2f}, where the most frequent class loses all weight"
+            f"strength {strength:g} gives {CLASS_NAMES[weights.argmin()]} a class weight of {weights.min():.2f}; "
+            f"it must stay below {most:.2f}, where the most frequent class loses all weight"
         )
-    return weights.float()
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def class_weighted_cross_entropy(

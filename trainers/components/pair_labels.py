@@ -5,7 +5,8 @@ believed of the day image, and a label counts as right wherever one of the 3×3 
 
 Shape legend: n images of this rank, c classes, h height, w width; s = 11 static classes.
 
-Source: Wu et al., DANNet, sections 3.3 and 3.4; W-zx-Y/DANNet, train.py and network/loss.py; ygjwd12345/BiMix, train.py.
+Source: Wu et al., DANNet, sections 3.3 and 3.4; W-zx-Y/DANNet, train.py and network/loss.py; ygjwd12345/BiMix,
+    train.py.
 """
 
 import torch
