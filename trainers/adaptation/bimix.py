@@ -29,7 +29,7 @@ from torch import Tensor
 
 from trainers.adaptation.bimix_config import Config
 from trainers.adaptation.dannet import DANNetLearner, View, run_with_pairs
-from trainers.adaptation.dannet import check as check
+from trainers.adaptation.dannet import check as check_dannet
 from trainers.adaptation.dannet import check_sources as check_sources
 from trainers.components.mixing import NUM_DRAWS, class_mask, paste, paste_labels
 from trainers.components.pair_labels import NUM_STATIC, moving_mask, released_shifts, static_labels, static_loss
@@ -37,6 +37,7 @@ from trainers.components.pseudo_labels import batch_weight, predict, weighted_cr
 from trainers.components.relighting_losses import mean_share
 from trainers.context import TrainContext
 from trainers.data.pairs import PairBatch
+from trainers.errors import UserError
 from trainers.networks.relighting import RelitSegmenter
 
 FIRST_RELEASED = NUM_STATIC + 1
@@ -142,6 +143,16 @@ class BiMixLearner(DANNetLearner):
             "day_to_night": config.day_to_night.consistency_weight,
             "light_mixed": config.day_to_night.light_weight,
         }
+
+
+def check(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse what DANNet does, and a direction that has nothing to train."""
+    check_dannet(config, inputs)
+    if config.relighting.kind == "none" and config.day_to_night.is_on():
+        raise UserError(
+            "day_to_night trains the relighting, and relighting.kind is none; set consistency_weight and light_weight "
+            "of day_to_night to 0"
+        )
 
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:

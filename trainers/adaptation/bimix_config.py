@@ -1,6 +1,6 @@
 """Configuration of Bi-Mix."""
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from trainers.adaptation.dannet_config import Config as DANNetConfig
 from trainers.config import Config as BaseConfig
@@ -44,12 +44,3 @@ class Config(DANNetConfig):
     predicted without relighting; persons not among what moves."""
     source_to_night: SourceToNightConfig = SourceToNightConfig()
     day_to_night: DayToNightConfig = DayToNightConfig()
-
-    @model_validator(mode="after")
-    def _has_relighting(self) -> "Config":
-        if self.relighting.kind == "none" and self.day_to_night.is_on():
-            raise ValueError(
-                "day_to_night trains the relighting, and there is none (relighting.kind); set both weights of "
-                "day_to_night to 0"
-            )
-        return self
