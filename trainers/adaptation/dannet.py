@@ -19,9 +19,11 @@ Logs: ``loss``; ``cross_entropy`` (source, class-weighted, nats); ``auxiliary``;
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -325,9 +327,9 @@ def class_frequencies(config: Config, inputs: Mapping[str, Path]) -> Sequence[fl
     """Share of each class; of the source it is counted over every label at the training's size."""
     if config.class_weights.frequencies == "cityscapes":
         return CITYSCAPES_FREQUENCIES
-    size = {"height": config.height, "width": config.width}
-    pixels = sum(SplitImages(inputs, split, **size, cache_bytes=0).class_pixels().sum(axis=0) for split in config.train)
-    shares: list[float] = (pixels / pixels.sum()).tolist()  # type: ignore[union-attr]
+    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=0)
+    pixels = np.concatenate([images(split).class_pixels() for split in config.train]).sum(axis=0)
+    shares: list[float] = (pixels / pixels.sum()).tolist()
     return shares
 
 

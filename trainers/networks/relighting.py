@@ -129,7 +129,7 @@ class RelitSegmenter(Segmenter):
     relighting_std: Tensor
 
     def __init__(self, segmenter: Segmenter, relighting: nn.Module) -> None:
-        super().__init__(segmenter.network)  # type: ignore[arg-type]
+        super().__init__(segmenter.network)
         for name, value in segmenter.named_buffers(recurse=False):  # Its normalization, and the order of its channels.
             self.register_buffer(name, value)
         self.is_bgr = segmenter.is_bgr
