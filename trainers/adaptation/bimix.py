@@ -28,9 +28,10 @@ import torch
 from torch import Tensor
 
 from trainers.adaptation.bimix_config import Config
-from trainers.adaptation.dannet import DANNetLearner, View, run_with_pairs
-from trainers.adaptation.dannet import check as check_dannet
+from trainers.adaptation.dannet import DANNetLearner, View
 from trainers.adaptation.dannet import check_sources as check_sources
+from trainers.adaptation.pair_training import check as check_pair_training
+from trainers.adaptation.pair_training import run_with_pairs
 from trainers.components.mixing import NUM_DRAWS, class_mask, paste, paste_labels
 from trainers.components.pair_labels import NUM_STATIC, moving_mask, released_shifts, static_labels, static_loss
 from trainers.components.pseudo_labels import batch_weight, predict, weighted_cross_entropy
@@ -147,7 +148,7 @@ class BiMixLearner(DANNetLearner):
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse what DANNet does, and a direction that has nothing to train."""
-    check_dannet(config, inputs)
+    check_pair_training(config, inputs)
     if config.relighting.kind == "none" and config.day_to_night.is_on():
         raise UserError(
             "day_to_night trains the relighting, and relighting.kind is none; set consistency_weight and light_weight "
