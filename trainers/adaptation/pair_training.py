@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainers.adaptation.dannet_config import Config
-from trainers.adaptation.training import AdaptationLearner, OpenedTarget, check_adaptation, run_adaptation
+from trainers.adaptation.training import AdaptationLearner, OpenedTarget, check_domains, run_adaptation
 from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
 from trainers.context import TrainContext
 from trainers.data.images import PairImages, SplitImages
@@ -23,7 +23,7 @@ from trainers.segmentation.supervised import training_size
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse what cannot run: pairs that are none, sizes that differ or are too small."""
     check_pairs(inputs, config.target)
-    check_adaptation(config, inputs)
+    check_domains(config, inputs)
     size, pairs = training_size(config), config.pairs()
     height, width = config.target_size()
     ours = (pairs.crop_height or height, pairs.crop_width or width)

@@ -155,8 +155,8 @@ def _as_bytes(tile: Tensor) -> Tensor:
     return tile.clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
-    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+def check_domains(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse absent data of both domains, and networks that cannot be.
 
     Raises:
         UserError: one line with the fix.
@@ -166,6 +166,15 @@ def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
     for split in (config.target, config.select):
         if split.dataset in inputs:
             open_split(inputs, split)
+
+
+def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+
+    Raises:
+        UserError: one line with the fix.
+    """
+    check_domains(config, inputs)
     crop = config.augmentation.crop_height, config.augmentation.crop_width
     height, width = config.target_size()
     for name, cropped, ours, theirs in (

@@ -229,7 +229,7 @@ def test_the_consistency_trains_the_relighting_alone_and_vanishes_where_both_are
     whole = batch()
     same = PairBatch(whole.images, whole.labels, whole.day_images, whole.day_images)
     parts, _ = one.day_to_night(same, one.views(same))
-    assert float(parts["day_to_night"]) == pytest.approx(0, abs=1e-6)
+    assert float(parts["day_to_night"].detach()) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("as_released", [False, True])
@@ -255,6 +255,17 @@ def test_auxiliary_heads_learn_from_the_source(tmp_path: Path):
     expected = losses["cross_entropy"] + losses["auxiliary"] + losses["light"] + losses["static"]
     expected = expected + 0.01 * (losses["light_target"] + losses["adversarial"])
     assert float(losses["loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_bfloat16_changes_the_precision_of_networks_and_of_no_loss(tmp_path: Path):
+    exact, rounded = (
+        learner(BiMixLearner, tmp_path, precision=precision).train_step(batch(), 1)
+        for precision in ("float32", "bfloat16")
+    )
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in rounded.values())
+    for name in ("cross_entropy", "light", "discriminator_day"):
+        assert float(rounded[name]) == pytest.approx(float(exact[name]), rel=0.05)
+        assert float(rounded[name]) != float(exact[name])
 
 
 def told(one: DANNetLearner, *values: float) -> list[str]:
@@ -358,6 +369,9 @@ def test_what_would_be_ignored_or_cannot_be_is_refused(dark_zurich: Path, toy_ci
             BiMixConfig.model_validate({**COMMON, **fields})
     crop = {"pair_augmentation": {"crop_height": 32, "crop_width": 32}}
     assert "pairs are 32×32 after augmentation and source images 32×64" in refusal(inputs, "dannet", **crop)
+    own = {"target_height": 64, "target_width": 96, "pair_augmentation": {"crop_height": 32, "crop_width": 64}}
+    kind = method("bimix")
+    kind.load().check(kind.config.model_validate({**COMMON, **own}), inputs)
     assert "day_to_night trains the relighting, and relighting.kind is none" in refusal(
         inputs, relighting={"kind": "none"}
     )
