@@ -65,8 +65,13 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 """Arm → what differs from the clean form: one direction only (either), no consistency, no relighting."""
 
 
-def add_arms(study: Study, *, curves: int | None = None, resnet: int | None = None, **common: Any) -> None:
-    """The arms with pairs; ``common`` are settings of all of them, the numbers widths of the relighting in channels."""
+def add_arms(
+    study: Study, *, candidates: int, curves: int | None = None, resnet: int | None = None, **common: Any
+) -> None:
+    """The arms with pairs; ``common`` are settings of all of them, ``curves`` and ``resnet`` widths of the relighting.
+
+    ``candidates`` is of how many checkpoints the oracle takes the best.
+    """
     paper = {**common, "relighting": {"kind": "resnet", "width": resnet}}
     release = {**common, "relighting": {"kind": "curves", "width": curves}, **AS_RELEASED}
     study.add_adaptation("dannet", "dannet", initial="source", **paper)
@@ -75,7 +80,8 @@ def add_arms(study: Study, *, curves: int | None = None, resnet: int | None = No
     for name, changes in ABLATIONS.items():
         study.add_adaptation(name, "bimix", initial="source", **{**paper, **CLEAN, **changes})
     reported = next(iter(study.report))
-    fields = {**release, "select": study.report[reported], "select_by": "miou"}
+    often = study.adaptation.model_copy(update={"score_every_steps": study.adaptation.steps // candidates})
+    fields = {**release, "select": study.report[reported], "select_by": "miou", "loop": often}
     study.add_adaptation("bimix_best_on_report", "bimix", initial="source", **fields)
     arm = study.arms["bimix_best_on_report"]
     roles = {reported: "select"}
@@ -120,7 +126,7 @@ def toy_city() -> Experiment:
         "light": {"patch": 8},
         "adversarial": {"width": 16},
     }
-    add_arms(study, curves=16, resnet=16, **small)
+    add_arms(study, candidates=40, curves=16, resnet=16, **small)
     clean = {**small, "relighting": {"kind": "resnet", "width": 16}, **CLEAN}
     study.add_adaptation("bimix_other_streets", "bimix", initial="source", target="toy_city/pairs_b", **clean)
     study.add_supervised("target_supervised", initial="source_target")
@@ -166,7 +172,7 @@ def real() -> Experiment:
     study.add_adaptation("dacs", "dacs", initial="source", **native)
     # The release crops 960 of 1080 pixels and shrinks them to 512: the whole image has 576×1024 then.
     size: dict[str, Any] = {"target_height": 576, "target_width": 1024}
-    add_arms(study, **size, pair_augmentation=AugmentationConfig(scale_min=0.9, scale_max=1.1, **crop))
+    add_arms(study, candidates=100, **size, pair_augmentation=AugmentationConfig(scale_min=0.9, scale_max=1.1, **crop))
     for name in ("dannet", "bimix_as_released", "bimix"):
         study.add_weighted_rows(name, list(study.report), STRENGTHS)
     return _experiment(study, "real", fda="fda_beta")

@@ -76,7 +76,7 @@ def test_what_the_ablations_differ_in(study: Experiment):
     }  # fmt: skip
     width = {"relighting.width"}  # Of a smaller study the published width is changed, for each kind.
     assert {arm: differences(study, "bimix", arm) - width for arm in expected} == expected
-    assert differences(study, "bimix_as_released", ORACLE) == {"select", "select_by"}
+    assert differences(study, "bimix_as_released", ORACLE) == {"select", "select_by", "loop.score_every_steps"}
     added = {"as_released", "source_to_night", "day_to_night"}
     assert differences(study, "dannet", "bimix") == added
 

@@ -9,16 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, DataSplit, check_pair_sizes, open_split
+from trainers.data.datasets import DATASETS, DataSplit, open_split
 from trainers.data.images import PairImages
 from trainers.data.loader import AugmentedSamples, Batch, load, training_batches
-from trainers.data.packed import is_packed
 from trainers.data.sampling import derive_seed, sample_index
 from trainers.data.transforms import augment_pair, build_augmentation
 from trainers.errors import UserError
@@ -72,8 +70,11 @@ def pair_batches(
 def check_pairs(roots: Mapping[str, Path], split: DataSplit) -> None:
     """Refuse a split without pairs, and pairs that cannot be; where the data set is not known yet, the former alone.
 
+    That both images of a pair have one size is checked where files are read: at the first sight of a data set, and
+    whenever a pair is decoded.
+
     Raises:
-        UserError: a partner is missing, an image is in two roles, or the two of a pair differ in size.
+        UserError: a partner is missing, or an image is in two roles.
     """
     if split.split not in DATASETS[split.dataset].paired:
         paired = sorted(f"{name}/{one}" for name, dataset in DATASETS.items() for one in dataset.paired)
@@ -84,17 +85,3 @@ def check_pairs(roots: Mapping[str, Path], split: DataSplit) -> None:
     nights = {sample.image for sample in samples}
     if both := sorted({sample.partner for sample in samples if sample.partner in nights}):
         raise UserError(f"{split}: {both[0]} is the night of one pair and the day of another; give it one role")
-    if is_packed(roots[split.dataset]):
-        return  # Sizes were those of the shards when it was packed.
-    for sample in samples:
-        assert sample.partner is not None
-        check_pair_sizes(sample, _size(sample.image), _size(sample.partner))
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height, from the header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} cannot be decoded ({error}); replace the file") from error

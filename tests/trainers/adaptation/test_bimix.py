@@ -21,7 +21,7 @@ from trainers.adaptation.dannet import DANNetLearner
 from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
 from trainers.components.configs import AugmentationConfig
 from trainers.context import PlainContext
-from trainers.data.datasets import DataSplit
+from trainers.data.datasets import DataSplit, check_split, open_split
 from trainers.data.images import PairImages, SplitImages
 from trainers.data.pairs import AugmentedPairs, PairBatch, check_pairs
 from trainers.errors import UserError
@@ -319,7 +319,7 @@ def test_pairs_that_cannot_be_are_refused_before_anything_starts(dark_zurich: Pa
     small = np.zeros((16, 32, 3), dtype=np.uint8)
     shutil.copy(day, tmp_path / "kept.png")
     Image.fromarray(small).save(day)
-    text = refusal(inputs)
+    (text,) = {problem for problem in check_split(dark_zurich, open_split(inputs, PAIRS), PAIRS) if problem}
     assert f"is 64×32 but its partner {day} is 32×16; both images of a pair must have one size" in text
     with pytest.raises(UserError, match="both images of a pair must have one size"):
         PairImages(inputs, PAIRS, height=32, width=64)[2]
