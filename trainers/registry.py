@@ -24,6 +24,8 @@ METHODS = {
     "pseudo_labels": "trainers.selection.pseudo_labels",
     "fda": "trainers.adaptation.fda",
     "dacs": "trainers.adaptation.dacs",
+    "dannet": "trainers.adaptation.dannet",
+    "bimix": "trainers.adaptation.bimix",
 }
 """Method name → module."""
 

@@ -4,8 +4,8 @@ Equal for all arms of a preset: labeled images, steps, network, optimizer and sc
 the methods' sources, scaled to short trainings as their comments say; none was chosen on a split that is reported.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.graph import Arm, Evaluation, Stage, evaluation_stages
@@ -59,6 +59,8 @@ class Study:
     """Evaluation set that is reported → split; the target's first."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Data set → the stage that makes it."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Evaluation set → height and width of its images, where they are not the training's."""
     stages: dict[str, Stage] = field(default_factory=dict)
     arms: dict[str, Arm] = field(default_factory=dict)
 
@@ -117,11 +119,28 @@ class Study:
             self.add_stage(stage, "fda", initial=initial, inputs=inputs, beta=beta, **fields)
         return names
 
+    def size_of(self, evaluation_set: str) -> dict[str, int]:
+        """The fields of an evaluation that give its images their size."""
+        return dict(zip(("height", "width"), self.sizes.get(evaluation_set, ()), strict=False))
+
+    def add_weighted_rows(self, name: str, evaluation_sets: Sequence[str], strengths: Sequence[float]) -> None:
+        """Score an arm on reported splits again, with class weights of other strengths on its logits."""
+        arm, rows = self.arms[name], []
+        for one in evaluation_sets:
+            for strength in strengths:
+                row = f"{one}_s{strength:g}"
+                fields: dict[str, Any] = {**self.size_of(one), "class_weight_strength": strength, "pictures": 0}
+                base = f"{name}:{row}"
+                self.stages |= evaluation_stages(arm.train, {base: self.report[one]}, data=self.data, **fields)
+                rows.append(Evaluation(row, "report", base))
+        self.arms[name] = replace(arm, evaluations=(*arm.evaluations, *rows))
+
     def add_arm(self, name: str, train: str, *, members: list[str] | None = None) -> None:
         """Score ``train``, or the average of ``members``, on every split."""
         splits = {**self.select, "unlabeled": self.target_select, **self.report}
         inputs = {**self.data, **(ensemble(members) if members else {})}
-        self.stages |= evaluation_stages(train, {f"{name}:{one}": split for one, split in splits.items()}, data=inputs)
+        for one, split in splits.items():
+            self.stages |= evaluation_stages(train, {f"{name}:{one}": split}, data=inputs, **self.size_of(one))
         roles = {**dict.fromkeys(self.select, "select"), **dict.fromkeys(self.report, "report")}
         self.arms[name] = Arm(
             name,

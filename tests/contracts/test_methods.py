@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tests.trainers.data.miniatures import cityscapes_with_depth
+from tests.trainers.data.miniatures import cityscapes_with_depth, pairs_of_blocks
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -98,7 +98,40 @@ TINY["pseudo_labels"] = Tiny(
     {"target": "toy_city/night_val", "height": 32, "width": 64},
     {"toy_city": "toy_city", "segmenter": "segmenter", "segmenter_again": "segmenter"},
 )
-SOURCES = {"toy_city", "segmenter", "cityscapes"}
+PAIRS = {
+    **ADAPTATION,
+    "target": "dark_zurich/pairs",
+    "select_by": "miou",
+    "class_weights": {"frequencies": "source"},
+    "light": {"patch": 8},
+    "adversarial": {"width": 4, "weight": 0.1},
+    "pair_augmentation": {"scale_min": 0.9, "scale_max": 1.1},
+}
+WITH_PAIRS = {**FROM_SEGMENTER, "dark_zurich": "dark_zurich"}
+SMALL_STEPS = {
+    **TINY["supervised"].record,
+    "adversarial": {"learning_rate": 1e-6},
+    "pair_augmentation": {"scale_min": 1.0, "scale_max": 1.0},
+}
+TINY["dannet"] = Tiny(
+    {**PAIRS, "loss": {}, "relighting": {"width": 4}},
+    WITH_PAIRS,
+    record=SMALL_STEPS,
+    two_workers=TINY["supervised"].two_workers,
+)
+TINY["bimix"] = Tiny(
+    {
+        **PAIRS,
+        "loss": {},
+        "relighting": {"kind": "curves", "width": 4},
+        "source_to_night": {"weight": 0.5, "threshold": 0.2},
+        "day_to_night": {"consistency_weight": 0.1, "light_weight": 0.01},
+    },
+    WITH_PAIRS,
+    record={**SMALL_STEPS, "source_to_night": {"threshold": 0.0}},
+    two_workers=TINY["supervised"].two_workers,
+)
+SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -181,7 +214,8 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     folder = tmp_path_factory.mktemp("segmenter")
     run("supervised", {"toy_city": toy_city}, folder)
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
-    made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes}
+    pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
+    made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs}
     assert made.keys() == SOURCES
     return made
 

@@ -8,11 +8,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from trainers.adaptation.bimix import BiMixLearner
+from trainers.adaptation.bimix_config import Config as BiMixConfig
 from trainers.adaptation.dacs import DACSLearner
 from trainers.adaptation.dacs_config import Config as DACSConfig
+from trainers.adaptation.dannet import DANNetLearner
 from trainers.adaptation.fda import FDALearner
 from trainers.adaptation.fda_config import Config as FDAConfig
 from trainers.components import ema
+from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
 from trainers.components.configs import LossConfig, NetworkConfig, OptimizerConfig
 from trainers.components.mixing import MASKS
 from trainers.components.networks import AUXILIARY_WEIGHTS, OWN
@@ -21,6 +25,8 @@ from trainers.context import PlainContext
 from trainers.data.domains import DomainBatch
 from trainers.data.images import SplitImages
 from trainers.data.loader import Batch
+from trainers.data.pairs import PairBatch
+from trainers.networks.output_discriminator import OutputDiscriminator
 from trainers.networks.segmentation import Segmenter, build_segmenter
 from trainers.segmentation.supervised import SupervisedLearner
 from trainers.segmentation.supervised_config import Config
@@ -38,7 +44,8 @@ COMMON: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _parameters_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Segmenter, "to", lambda self, *_, **__: self)  # Fake parameters cannot be swapped …
+    for kind in (Segmenter, OutputDiscriminator):
+        monkeypatch.setattr(kind, "to", lambda self, *_, **__: self)  # Fake parameters cannot be swapped …
     build = partial(build_segmenter, COMMON["network"], pretrained=False)
     monkeypatch.setattr(ema, "deepcopy", lambda student: build())  # … nor copied.
 
@@ -98,6 +105,34 @@ def test_a_dacs_step_reads_no_value(mask: str, weight: str, tmp_path: Path) -> N
         learner = DACSLearner(config, select=unread(), context=PlainContext(tmp_path), pretrained=False, seed=1)
         losses = learner.train_step(both_domains(), config.loop.score_every_steps)
     assert {"unlabeled", "confident", "masked", "feature_distance"} < set(losses)
+
+
+def three_views() -> PairBatch:
+    return PairBatch(**labeled(), night_images=labeled()["images"], day_images=labeled()["images"])
+
+
+@pytest.mark.parametrize("kind", ["resnet", "curves", "none"])
+@pytest.mark.parametrize("as_released", [False, True])
+def test_a_step_with_pairs_reads_no_value(kind: str, as_released: bool, tmp_path: Path) -> None:
+    """With both directions switched on, in a step whose pictures are kept."""
+    fields = {
+        **COMMON,
+        "target": "dark_zurich/pairs",
+        "relighting": {"kind": kind, "width": 4},
+        "adversarial": {"width": 4},
+        "as_released": as_released,
+        "day_to_night": {"consistency_weight": float(kind != "none"), "light_weight": float(kind != "none")},
+    }
+    config = BiMixConfig.model_validate(fields)
+    options = {"select": unread(), "context": PlainContext(tmp_path), "pretrained": False, "seed": 1}
+    with FakeTensorMode():
+        learner = BiMixLearner(config, frequencies=CITYSCAPES_FREQUENCIES, **options)
+        losses = learner.train_step(three_views(), config.loop.score_every_steps)
+        learner = DANNetLearner(config, frequencies=CITYSCAPES_FREQUENCIES, **options)
+        fewer = learner.train_step(three_views(), 1)
+    assert {"source_to_night", "confident", "static", "adversarial", "discriminator_day"} < set(losses)
+    assert ("day_to_night" in losses) == ("light" in fewer) == (kind != "none")
+    assert set(fewer) < set(losses)
 
 
 def test_the_guard_fires_where_a_value_is_read() -> None:

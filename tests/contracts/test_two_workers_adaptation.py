@@ -1,4 +1,4 @@
-"""Two ranks over gloo train FDA and DACS as one process does, where no batch statistics enter."""
+"""Two ranks over gloo train the adaptation methods as one process does, where no batch statistics enter."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.trainers.data.miniatures import pairs_of_blocks
 from trainers.context import DistributedContext, PlainContext, TrainContext
 from trainers.data.datasets import DataSplit
 from trainers.data.label_files import LabelFiles
@@ -27,9 +28,25 @@ COMMON: dict[str, Any] = {
     "optimizer": {"name": "sgd", "learning_rate": 1e-4, "clip_gradient_norm": 20.0},
     "loop": {"steps": 4, "score_every_steps": 4, "log_every_steps": 1, "checkpoint_every_steps": 2},
 }
+PAIRS: dict[str, Any] = {
+    "target": "dark_zurich/pairs",
+    "light": {"patch": 8, "target_weight": 1.0},
+    "adversarial": {"width": 4, "weight": 0.5, "learning_rate": 1e-5},
+}
+MIXES: dict[str, Any] = {
+    "source_to_night": {"weight": 0.5, "threshold": 0.3},
+    "day_to_night": {"consistency_weight": 0.5, "light_weight": 0.1},
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fda": ("fda", {"beta": 0.05, "entropy_weight": 1.0}),
     "dacs": ("dacs", {"threshold": 0.5, "teacher": {"rate": 0.4}, "masked": {"weight": 0.5, "patch": 8}}),
+    "dannet": ("dannet", {**PAIRS, "relighting": {"kind": "curves", "width": 4}}),
+    "bimix_as_released": ("bimix", {**PAIRS, **MIXES, "relighting": {"width": 4}, "as_released": True}),
+    "bimix_clean": ("bimix", {**PAIRS, **MIXES, "relighting": {"kind": "curves", "width": 4}}),
+    "bimix_no_relighting": (
+        "bimix",
+        {**PAIRS, **MIXES, "relighting": {"kind": "none"}, "day_to_night": {"consistency_weight": 0.0}},
+    ),
 }
 LABELS = {"target": "toy_city/night_val", "height": 32, "width": 64, "batch_size": 1}
 
@@ -39,6 +56,8 @@ pytestmark = pytest.mark.usefixtures("deterministic")
 def run(name: str, fields: dict[str, Any], toy_city: Path, folder: Path, context: TrainContext) -> dict[str, Any]:
     kind = method(name)
     inputs = {"toy_city": toy_city}
+    if fields.get("target") == "dark_zurich/pairs":
+        inputs["dark_zurich"] = toy_city.parent / "dark_zurich_of_blocks"
     if name == "pseudo_labels":
         inputs["segmenter"] = folder.parent / "fda"
     seed = None if kind.seed_from is None else SEED
@@ -65,6 +84,7 @@ def worker(rank: int, folder: Path, toy_city: Path) -> None:
 def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the two ranks left behind."""
     folder = tmp_path_factory.mktemp("two_workers")
+    pairs_of_blocks(toy_city.parent / "dark_zurich_of_blocks")
     for case in (*CASES, "labels"):
         (folder / case).mkdir()
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)

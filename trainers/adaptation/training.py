@@ -24,13 +24,19 @@ from trainers.context import TrainContext
 from trainers.data.datasets import open_split
 from trainers.data.domains import DomainBatch, TargetImages, domain_batches
 from trainers.data.images import SplitImages
-from trainers.data.loader import AugmentedSamples
+from trainers.data.loader import AugmentedSamples, Batch
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 from trainers.loop import train
 from trainers.pictures import write_panel
 from trainers.segmentation.supervised import SupervisedLearner, check_labeled, check_networks, check_workers
 from trainers.segmentation.trained import Trained, write_description
+
+OpenedTarget = tuple[Callable[[range], Iterator[Batch]], int]
+"""The batches of some steps, source and target; and the number of target images."""
+
+OpenTarget = Callable[[AugmentedSamples, Any, Mapping[str, Path], int, TrainContext], OpenedTarget]
+"""Source samples, configuration, inputs, seed, context → batches with the target in them."""
 
 Tiles = Mapping[str, Tensor]
 """Kind → one image (3 h w) in 0…255, its confidence (h w, floating) or its train ids (h w)."""
@@ -110,6 +116,10 @@ class AdaptationLearner(SupervisedLearner):
             self._panels[str(step)] = {kind: _as_bytes(tile) for kind, tile in tiles.items()}
         self._tiles = None
 
+    def description(self) -> Trained:
+        """How to build the network that the weights belong to."""
+        return Trained(self.config.network, self.config.height, self.config.width)
+
     def write_pictures(self, output: Path, caption: str) -> None:
         """Write the panels that were kept, also those from before a restart."""
         for step, tiles in self._panels.items():
@@ -145,8 +155,8 @@ def _as_bytes(tile: Tensor) -> Tensor:
     return tile.clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
-    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+def check_domains(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse absent data of both domains, and networks that cannot be.
 
     Raises:
         UserError: one line with the fix.
@@ -156,6 +166,15 @@ def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
     for split in (config.target, config.select):
         if split.dataset in inputs:
             open_split(inputs, split)
+
+
+def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+
+    Raises:
+        UserError: one line with the fix.
+    """
+    check_domains(config, inputs)
     crop = config.augmentation.crop_height, config.augmentation.crop_width
     height, width = config.target_size()
     for name, cropped, ours, theirs in (
@@ -178,8 +197,9 @@ def run_adaptation(
     context: TrainContext,
     *,
     caption: str,
+    open_target: OpenTarget | None = None,
 ) -> dict[str, Any]:
-    """Train and leave what supervised training leaves, and pictures."""
+    """Train and leave what supervised training leaves, and pictures; ``open_target`` adds the target to the source."""
     check_workers(config, context)
     images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
     source = AugmentedSamples(
@@ -189,6 +209,30 @@ def run_adaptation(
         seed=seed,
         rare_classes=config.rare_classes,
     )
+    batches, unlabeled = (open_target or _random_targets)(source, config, inputs, seed, context)
+    torch.manual_seed(derive_seed(seed, "initialization"))
+    learner = make_learner(
+        config,
+        select=images(config.select),
+        context=context,
+        # The features of the start are needed again after a restart.
+        pretrained=context.resume() is None or config.feature_distance.weight > 0,
+        initial=inputs.get("initial"),
+        seed=seed,
+    )
+    result = train(
+        learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
+    )
+    if context.rank == 0:
+        write_description(output, learner.description())
+        learner.write_pictures(output, caption)
+    return {**result, "unlabeled_images": unlabeled}
+
+
+def _random_targets(
+    source: AugmentedSamples, config: Config, inputs: Mapping[str, Path], seed: int, context: TrainContext
+) -> OpenedTarget:
+    """Each source image beside a target image drawn independently of it."""
     height, width = config.target_size()
     unlabeled = TargetImages(
         inputs,
@@ -201,26 +245,10 @@ def run_adaptation(
     # A teacher sees the target as it is; what changes colors acts on the source.
     clean = config.augmentation.model_copy(update={"photometric": PhotometricConfig()})
     target = AugmentedSamples([unlabeled], clean, batch_size=config.batch_size, seed=derive_seed(seed, "target"))
-    torch.manual_seed(derive_seed(seed, "initialization"))
-    learner = make_learner(
-        config,
-        select=images(config.select),
-        context=context,
-        # The features of the start are needed again after a restart.
-        pretrained=context.resume() is None or config.feature_distance.weight > 0,
-        initial=inputs.get("initial"),
-        seed=seed,
-    )
 
     def batches(steps: range) -> Iterator[DomainBatch]:
         return domain_batches(
             source, target, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
         )
 
-    result = train(
-        learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
-    )
-    if context.rank == 0:
-        write_description(output, Trained(config.network, config.height, config.width))
-        learner.write_pictures(output, caption)
-    return {**result, "unlabeled_images": len(unlabeled)}
+    return batches, len(unlabeled)

@@ -196,6 +196,20 @@ class PhotometricConfig(Config):
         return self
 
 
+class RelightingConfig(Config):
+    """A network in front of the segmenter that adds to an image what makes day and night look alike."""
+
+    kind: Literal["resnet", "curves", "none"] = "resnet"
+    """``resnet``: encoder and decoder, batch norm (DANNet; Bi-Mix's paper); ``curves``: eight curve maps, no norm
+    (Bi-Mix's release); ``none``: images stay as they are."""
+    width: int | None = Field(None, ge=4, le=256)
+    """Channels of the first convolution; unset takes the published 64 (resnet) or 32 (curves)."""
+
+    def channels(self) -> int:
+        """``width``, or the published one."""
+        return self.width or (32 if self.kind == "curves" else 64)
+
+
 class RareClassConfig(Config):
     """Rare-class sampling: draw a class, rare ones more often, then an image that shows it.
 

@@ -253,7 +253,7 @@ def check_sample(sample: Sample, label_map: Mapping[int, int]) -> None:
             raise UserError(f"{path} does not exist")
     image = decode(sample.image)
     if sample.partner is not None:
-        decode(sample.partner)
+        check_pair_sizes(sample, image.size, decode(sample.partner).size)
     if sample.label is None:
         return
     label = read_label(sample.label, label_map)
@@ -266,4 +266,13 @@ def check_sizes(sample: Sample, image_size: Sequence[int], label_size: Sequence[
         raise UserError(
             f"{sample.image} is {image_size[0]}×{image_size[1]} but its label {sample.label} is "
             f"{label_size[0]}×{label_size[1]}; both must have one size"
+        )
+
+
+def check_pair_sizes(sample: Sample, image_size: tuple[int, int], partner_size: tuple[int, int]) -> None:
+    """Both (width, height): images of one place at two sizes would be stretched onto each other."""
+    if image_size != partner_size:
+        raise UserError(
+            f"{sample.image} is {image_size[0]}×{image_size[1]} but its partner {sample.partner} is "
+            f"{partner_size[0]}×{partner_size[1]}; both images of a pair must have one size"
         )

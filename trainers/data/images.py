@@ -16,6 +16,7 @@ from trainers.data.datasets import (
     DATASETS,
     DataSplit,
     Sample,
+    check_pair_sizes,
     check_sizes,
     class_set_at,
     decode,
@@ -114,7 +115,9 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
         planes = [_resized(image, size), train_ids[None]]
         if self.partners:
             assert sample.partner is not None
-            planes.append(_resized(decode(sample.partner).convert("RGB"), size))
+            partner = decode(sample.partner).convert("RGB")
+            check_pair_sizes(sample, image.size, partner.size)
+            planes.append(_resized(partner, size))
         return torch.from_numpy(np.concatenate(planes))
 
 

@@ -96,8 +96,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batches of ``steps`` in order; this rank's share of each is every ``world_size``-th slot."""
     addresses = [[(step, slot) for slot in range(context.rank, batch_size, context.world_size)] for step in steps]
-    for batch, places in zip(_load(samples, addresses, workers, context), addresses, strict=True):
-        yield Batch(samples.recolored(batch.images, places), batch.labels)
+    for (images, labels), places in zip(load(samples, addresses, workers, context), addresses, strict=True):
+        yield Batch(samples.recolored(images, places), labels)
 
 
 def evaluation_batches(
@@ -106,28 +106,32 @@ def evaluation_batches(
     """Every ``world_size``-th image of ``split``, in order, none twice: ranks may get unequal numbers."""
     mine = range(context.rank, len(split), context.world_size)
     batches = [list(mine[start : start + batch_size]) for start in range(0, len(mine), batch_size)]
-    yield from _load(Subset(split, range(len(split))), batches, workers, context)
+    for images, labels in load(Subset(split, range(len(split))), batches, workers, context):
+        yield Batch(images, labels)
 
 
-def _load(
-    dataset: Dataset[ImageAndLabel],
+def load(
+    dataset: Dataset[tuple[Tensor, Tensor]],
     batches: Sequence[Sequence[object]],
     workers: int | None,
     context: TrainContext,
-) -> Iterator[Batch]:
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The items of ``dataset`` at the addresses of each batch, on the device; images as it likes them laid out."""
     on_gpu = context.device.type == "cuda"
     num_workers = default_loader_workers(context.device) if workers is None else workers
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=on_gpu)  # type: ignore[arg-type]
     try:
-        for images, labels in loader:
-            yield Batch(
-                images.to(context.device, non_blocking=True, memory_format=_layout(context.device)),
-                labels.to(context.device, non_blocking=True),
-            )
+        for first, second in loader:
+            yield _on_device(first, context.device), _on_device(second, context.device)
     except UserError as error:
         # A loader process hands on its whole traceback as the message; the last line is the one that it raised.
         message = str(error).strip().splitlines()[-1]
         raise UserError(message.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")) from error
+
+
+def _on_device(values: Tensor, device: torch.device) -> Tensor:
+    layout = _layout(device) if values.ndim == 4 else torch.contiguous_format
+    return values.to(device, non_blocking=True, memory_format=layout)
 
 
 def _layout(device: torch.device) -> torch.memory_format:

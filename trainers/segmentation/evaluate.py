@@ -12,23 +12,32 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainers.components.class_weights import class_weights
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
 from trainers.data.loader import evaluation_batches
+from trainers.errors import UserError
 from trainers.evaluation import miou_batchmean, scores, tally_split
 from trainers.networks.segmentation import check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
 from trainers.segmentation.trained import Trained, load_predictor, read_description
 
+NO_FREQUENCIES = (
+    "the segmenter was trained without class weights, so a test cannot take any; leave class_weight_strength 0"
+)
+
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse absent data, and sizes that the trained network cannot take."""
     if "segmenter" in inputs:
-        _check_size(config, read_description(inputs["segmenter"]))
+        trained = read_description(inputs["segmenter"])
+        _check_size(config, trained)
+        if config.class_weight_strength > 0:
+            weights_of(trained, config.class_weight_strength)
     if config.split.dataset in inputs:
         open_split(inputs, config.split)
 
@@ -38,10 +47,41 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     fields = dict(sources["segmenter"])
     if {"network", "height", "width"} <= set(fields):
         _check_size(config, Trained(fields["network"], fields["height"], fields["width"]))
+    if config.class_weight_strength > 0 and "class_weights" not in fields:
+        raise UserError(NO_FREQUENCIES)
 
 
 def _check_size(config: Config, trained: Trained) -> None:
     check_size(trained.network, height=config.height or trained.height, width=config.width or trained.width)
+
+
+def weights_of(trained: Trained, strength: float) -> torch.Tensor:
+    """The class weights of a test.
+
+    Raises:
+        UserError: the training did not weigh classes.
+    """
+    if trained.class_frequencies is None:
+        raise UserError(NO_FREQUENCIES)
+    return class_weights(trained.class_frequencies, strength)
+
+
+class WeightedLogits(nn.Module):
+    """A network whose logits are multiplied by the weight of their class.
+
+    Source: W-zx-Y/DANNet, evaluate.py. A negative logit of a rare class is thereby made smaller still, not larger.
+    """
+
+    weights: torch.Tensor
+
+    def __init__(self, network: nn.Module, weights: torch.Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("weights", weights[:, None, None])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Weighted logits."""
+        return self.network(images) * self.weights
 
 
 def run(
@@ -54,6 +94,8 @@ def run(
         (row by row, truth in rows) with the scores of ``trainers.evaluation.scores``.
     """
     segmenter, trained, step = load_predictor(inputs, config.checkpoint)
+    if config.class_weight_strength > 0:
+        segmenter = WeightedLogits(segmenter, weights_of(trained, config.class_weight_strength))
     height, width = config.height or trained.height, config.width or trained.width
     split = SplitImages(inputs, config.split, height=height, width=width, cache_bytes=0)
     segmenter.to(context.device).eval()

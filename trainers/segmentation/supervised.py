@@ -31,6 +31,7 @@ from trainers.evaluation import Tally, scores, tally_split
 from trainers.loop import train
 from trainers.networks.optimizers import build_optimizer, set_learning_rate
 from trainers.networks.segmentation import (
+    Segmenter,
     build_segmenter,
     check_network,
     check_single_image,
@@ -54,14 +55,23 @@ class SupervisedLearner:
     ) -> None:
         """``initial``: the folder of a training stage whose last weights are the first ones here."""
         self.config, self.context, self._select = config, context, select
-        segmenter = build_segmenter(config.network, pretrained=pretrained and initial is None)
-        if initial is not None:
-            load_initial(segmenter, config.network, initial)
+        segmenter = self.first_network(pretrained=pretrained, initial=initial)
         self.segmenter = distributed.prepare(segmenter, config.batch_norm, context)
         if context.device.type == "cuda":
             self.segmenter.to(memory_format=torch.channels_last)
-        self.forward = distributed.parallel(self.segmenter, context)
+        self.forward = distributed.parallel(self.whole_step(), context)
         self.optimizer = build_optimizer(self.segmenter, config.optimizer)
+
+    def first_network(self, *, pretrained: bool, initial: Path | None) -> Segmenter:
+        """The network as training finds it."""
+        segmenter = build_segmenter(self.config.network, pretrained=pretrained and initial is None)
+        if initial is not None:
+            load_initial(segmenter, self.config.network, initial)
+        return segmenter
+
+    def whole_step(self) -> nn.Module:
+        """What a step calls, and ranks share the gradients of."""
+        return self.segmenter
 
     def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
         """Forward, backward, clip, step."""
@@ -152,9 +162,10 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     """Refuse a start from another network before that one is trained: ``sources`` are the inputs' configurations."""
-    started = getattr(sources.get("initial"), "network", None)
+    initial = sources.get("initial")
+    started = getattr(initial, "network", None)
     if started is not None:
-        check_same_network(config.network, started)
+        check_same_network(config.network, started, getattr(initial, "relighting", None))
 
 
 def check_networks(config: Config, inputs: Mapping[str, Path]) -> None:

@@ -5,14 +5,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from trainers.checkpoint import load_state
-from trainers.components.configs import NetworkConfig
+from trainers.components.configs import NetworkConfig, RelightingConfig
 from trainers.errors import UserError
+from trainers.networks.relighting import with_relighting
 from trainers.networks.segmentation import Segmenter, build_segmenter
 
 
@@ -23,11 +25,23 @@ class Trained:
     network: NetworkConfig
     height: int
     width: int
+    relighting: RelightingConfig | None = None
+    """The network in front of it, if it was trained with one."""
+    class_frequencies: tuple[float, ...] | None = None
+    """Share of each class in the training's labels, where the training weighed classes by them."""
 
 
 def write_description(folder: Path, trained: Trained) -> None:
     """Write ``segmenter.json``; with ``best.pt`` and ``final.pt`` it makes a segmenter that anyone can load."""
-    described = {"network": trained.network.model_dump(), "height": trained.height, "width": trained.width}
+    described: dict[str, Any] = {
+        "network": trained.network.model_dump(),
+        "height": trained.height,
+        "width": trained.width,
+    }
+    if trained.relighting is not None:
+        described["relighting"] = trained.relighting.model_dump()
+    if trained.class_frequencies is not None:
+        described["class_frequencies"] = trained.class_frequencies
     (folder / "segmenter.json").write_text(json.dumps(described, indent=1))
 
 
@@ -37,7 +51,14 @@ def read_description(folder: Path) -> Trained:
     if not description.is_file():
         raise UserError(f"{folder} holds no trained segmenter: {description.name} is missing")
     described = json.loads(description.read_text())
-    return Trained(NetworkConfig(**described["network"]), described["height"], described["width"])
+    relighting, frequencies = described.get("relighting"), described.get("class_frequencies")
+    return Trained(
+        NetworkConfig(**described["network"]),
+        described["height"],
+        described["width"],
+        None if relighting is None else RelightingConfig(**relighting),
+        None if frequencies is None else tuple(frequencies),
+    )
 
 
 def load_initial(segmenter: Segmenter, network: NetworkConfig, folder: Path) -> None:
@@ -56,11 +77,19 @@ def check_initial(network: NetworkConfig, folder: Path) -> None:
     Raises:
         UserError: with both networks.
     """
-    check_same_network(network, read_description(folder).network)
+    started = read_description(folder)
+    check_same_network(network, started.network, started.relighting)
 
 
-def check_same_network(network: NetworkConfig, started: NetworkConfig) -> None:
-    """The same refusal, of configurations: ``started`` is that of the stage to start from."""
+def check_same_network(
+    network: NetworkConfig, started: NetworkConfig, relighting: RelightingConfig | None = None
+) -> None:
+    """The same refusal, of configurations: ``started`` is that of the stage to start from, behind ``relighting``."""
+    if relighting is not None and relighting.kind != "none":
+        raise UserError(
+            f"the stage to start from trained its network behind a relighting ({relighting.kind}), without which it "
+            "sees other images; start from the stage that it started from"
+        )
     theirs, ours = ({**one.model_dump(), "weights": None, "dropout": None} for one in (started, network))
     if different := [name for name in ours if ours[name] != theirs[name]]:
         told = ", ".join(f"{name} {theirs[name]!r} there and {ours[name]!r} here" for name in different)
@@ -70,7 +99,7 @@ def check_same_network(network: NetworkConfig, started: NetworkConfig) -> None:
 def load_segmenter(folder: Path, checkpoint: str) -> tuple[Segmenter, Trained, int]:
     """The network with the weights of ``checkpoint`` (``best`` or ``final``), its description, and their step."""
     trained = read_description(folder)
-    segmenter = build_segmenter(trained.network, pretrained=False)
+    segmenter = with_relighting(build_segmenter(trained.network, pretrained=False), trained.relighting)
     path = folder / f"{checkpoint}.pt"
     state = load_state(path)
     try:

@@ -108,6 +108,25 @@ def dark_zurich(root: Path) -> Path:
     return root
 
 
+def pairs_of_blocks(root: Path) -> Path:
+    """Five nights and three days of 32×64 in the layout of Dark Zurich: blocks of random classes in noisy colors."""
+    rng = np.random.default_rng(1)
+    for light, sequence, count in (("night", "GOPR0351", 5), ("day", "GOPR0345", 3)):
+        for number in range(1, count + 1):
+            train_ids = rng.integers(19, size=(4, 8)).repeat(8, axis=0).repeat(8, axis=1)
+            pixels = np.array(COLORS)[train_ids] * (3 if light == "day" else 1) // 4 + rng.integers(
+                60, size=(32, 64, 3)
+            )
+            name = f"{sequence}/{sequence}_frame_{number:06d}_rgb_anon.png"
+            save(root / "rgb_anon" / "train" / light / name, pixels.astype(np.uint8))
+    lines = [
+        f"train/night/GOPR0351/GOPR0351_frame_{n:06d},train/day/GOPR0345/GOPR0345_frame_{d:06d}"
+        for n, d in ((1, 1), (2, 1), (3, 2), (4, 3), (5, 3))
+    ]
+    (root / "zurich_dn_pair_train.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def nighttime_driving(root: Path) -> Path:
     for number in (1, 2, 3):
         stem = f"0_frame_{number:04d}"

@@ -141,6 +141,24 @@ def test_the_pairs_of_toy_city_are_those_of_its_list(tmp_path: Path):
         open_split({"toy_city": tmp_path}, split("toy_city/pairs"))
 
 
+def test_the_pairs_of_two_sets_of_streets_share_none_and_one_set_has_its_hidden_labels(tmp_path: Path):
+    from trainers.data.toy_city import write_tree
+
+    assert len(list(write_tree(tmp_path, seed=0, height=32, width=64, counts={}, pairs=45))) == 45 + 27
+    roots = {"toy_city": tmp_path}
+    pairs, first, second = (open_split(roots, split(f"toy_city/{name}")) for name in ("pairs", "pairs_a", "pairs_b"))
+    assert sorted([*first, *second], key=lambda sample: sample.image) == pairs
+    streets = [{sample.image.name.split("_")[1] for sample in samples} for samples in (first, second)]
+    assert not streets[0] & streets[1]
+    assert [len(samples) for samples in streets] == [8, 1]
+    labeled = open_split(roots, split("toy_city/night_pairs_a"))
+    assert [sample.image for sample in labeled] == [sample.image for sample in first]
+    _, label = read(tmp_path, "toy_city/night_pairs_a")[0]
+    assert len(label.unique()) > 3
+    assert all("hidden" in str(sample.label) for sample in labeled)
+    assert all(sample.label is None for sample in first)
+
+
 def test_partners_are_refused_where_there_are_none(tmp_path: Path):
     root = miniatures.dark_zurich(tmp_path)
     with pytest.raises(UserError, match="dark_zurich/val_night has no pairs; those of dark_zurich are pairs"):

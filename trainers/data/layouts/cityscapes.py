@@ -52,16 +52,30 @@ def list_nighttime_driving(root: Path, split: str) -> list[Sample]:
 
 
 def list_toy_city(root: Path, split: str) -> list[Sample]:
-    """Toy City: one Cityscapes tree per domain, the split is ``<domain>_<split>``; pairs and pool have no labels."""
+    """Toy City: one Cityscapes tree per domain, the split is ``<domain>_<split>``; pairs and pool have no labels.
+
+    ``pairs_a`` and ``pairs_b`` are the pairs of two sets of streets, with all kinds in each: eight streets by turns.
+    ``night_pairs_a`` is the night images of the former with what their labels would be: to score on streets that were
+    adapted to, never to train.
+    """
     if split == "night_pool":
         return [Sample(image, None) for image in sorted((root / "night_pool" / "images").glob("*.png"))]
-    if split == "pairs":
-        return _toy_pairs(root)
+    if split in ("pairs", "pairs_a", "pairs_b"):
+        return [pair for pair in _toy_pairs(root) if split in ("pairs", f"pairs_{_street_set(pair.image)}")]
+    if split == "night_pairs_a":
+        nights = [pair.image for pair in _toy_pairs(root) if _street_set(pair.image) == "a"]
+        return _with_toy_labels(root / "night" / "hidden", "pairs", nights)
     domain, _, part = split.partition("_")
     images = sorted((root / domain / "leftImg8bit" / part).glob("*/*_leftImg8bit.png"))
     if part == "pairs":
         return [Sample(image, None) for image in images]
     return _with_toy_labels(root / domain, part, images)
+
+
+def _street_set(image: Path) -> str:
+    """a or b, by the street in the name ``<city>_<street>_<view>_leftImg8bit.png``."""
+    street = int(image.name.split("_")[1])
+    return "ab"[street // 8 % 2]
 
 
 def _with_toy_labels(root: Path, part: str, images: list[Path]) -> list[Sample]:
@@ -121,14 +135,17 @@ TOY_CITY = Dataset(
         *(f"{d}_{part}" for d in ("day", "night", "fog", "game") for part in ("train", "val", "test", "held_out")),
         "night_pairs",
         "day_pairs",
+        "night_pairs_a",
         "pairs",
+        "pairs_a",
+        "pairs_b",
         "night_pool",
     ),
-    unlabeled=frozenset({"night_pairs", "day_pairs", "pairs", "night_pool"}),
+    unlabeled=frozenset({"night_pairs", "day_pairs", "pairs", "pairs_a", "pairs_b", "night_pool"}),
     label_map=CITYSCAPES,
     class_set="cityscapes19",
     list_samples=list_toy_city,
     layout="<domain>/leftImg8bit/… and <domain>/gtFine/… as `nightshift data make toy_city` writes them",
-    paired=frozenset({"pairs"}),
-    side_files={"pairs": "pairs.csv"},
+    paired=frozenset({"pairs", "pairs_a", "pairs_b"}),
+    side_files=dict.fromkeys(("pairs", "pairs_a", "pairs_b", "night_pairs_a"), "pairs.csv"),
 )

@@ -29,7 +29,8 @@ street. Street ``n`` is of kind ``n % 8``, so every eighth of a split shows all 
     night_pool/provenance.csv           name,look,street,frame: for analysis; no stage reads it
 
 Pairs and pool are unlabeled, as Dark Zurich's training images are. What their labels would be lies under
-``{night,day}/hidden/`` and ``night_pool/hidden/`` for analysis; no loader reads it.
+``{night,day}/hidden/`` and ``night_pool/hidden/`` for analysis; of the loaders the split ``night_pairs_a`` alone reads
+it, to score on streets that were adapted to.
 
 ``street`` decides a street, ``furnishing`` and ``traffic`` fill it with ``models``, ``raster`` finds out what each
 pixel shows, ``appearance`` names the looks (``daylight``, ``darkness``, ``game``), ``writing`` stores the frames.
