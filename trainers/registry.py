@@ -24,6 +24,11 @@ METHODS = {
     "pseudo_labels": "trainers.selection.pseudo_labels",
     "fda": "trainers.adaptation.fda",
     "dacs": "trainers.adaptation.dacs",
+    "unit": "trainers.translation.unit",
+    "translate": "trainers.translation.translate",
+    "features": "trainers.measures.features",
+    "frechet": "trainers.measures.frechet",
+    "light_split": "trainers.selection.light_split",
 }
 """Method name → module."""
 

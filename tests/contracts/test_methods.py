@@ -98,6 +98,25 @@ TINY["pseudo_labels"] = Tiny(
     {"target": "toy_city/night_val", "height": 32, "width": 64},
     {"toy_city": "toy_city", "segmenter": "segmenter", "segmenter_again": "segmenter"},
 )
+TINY["unit"] = Tiny(
+    {
+        "source": "toy_city/day_train",
+        "target": "toy_city/night_val",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {"width": 4, "blocks": 2},
+        "discriminator": {"width": 4, "scales": 2},
+        "weights": {"perceptual": 10.0},
+        "features": "segmenter@2",
+        "augmentation": {"crop_height": 32, "crop_width": 32},
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"toy_city": "toy_city", "segmenter": "segmenter"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+)
 SOURCES = {"toy_city", "segmenter", "cityscapes"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
