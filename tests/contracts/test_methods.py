@@ -117,7 +117,17 @@ TINY["unit"] = Tiny(
     record={"optimizer": {"learning_rate": 3e-6}},
     two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
 )
-SOURCES = {"toy_city", "segmenter", "cityscapes"}
+TINY["translate"] = Tiny(
+    {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
+    {"toy_city": "toy_city", "translator": "translator"},
+)
+TINY["features"] = Tiny(
+    {"split": "toy_city/day_train", "features": "segmenter@2", "height": 32, "width": 64, "batch_size": 3},
+    {"toy_city": "toy_city", "segmenter": "segmenter"},
+)
+TINY["frechet"] = Tiny({}, {"features": "features", "reference": "features"})
+TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
+SOURCES = {"toy_city", "segmenter", "cityscapes", "translator", "features"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -201,6 +211,10 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     run("supervised", {"toy_city": toy_city}, folder)
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes}
+    for source, name in (("translator", "unit"), ("features", "features")):
+        folder = tmp_path_factory.mktemp(source)
+        run(name, made, folder)
+        made[source] = folder / "output"
     assert made.keys() == SOURCES
     return made
 

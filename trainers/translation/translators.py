@@ -63,9 +63,12 @@ class Translator:
 
 
 def pad_to(images: Tensor, stride: int) -> Tensor:
-    """Sides grown to multiples of ``stride``, below and to the right; mirrored, or repeated where too narrow."""
+    """Sides grown to multiples of ``stride``, below and to the right; mirrored, or repeated where too narrow.
+
+    Two strides and 8 pixels are the least: a latent map of one cell has no deviation to normalize with.
+    """
     height, width = images.shape[2:]
-    below, right = -height % stride, -width % stride
+    below, right = (max(2 * stride, 8, side + -side % stride) - side for side in (height, width))
     if not below and not right:
         return images
     mode = "reflect" if below < height and right < width else "replicate"
