@@ -18,6 +18,7 @@ SPACES = {
     "fda_beta_small": "search_spaces.fda_beta_small",
     "dacs": "search_spaces.dacs",
     "mic": "search_spaces.mic",
+    "unit": "search_spaces.unit",
 }
 """Space name → module."""
 

@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "toy_city": "orchestrator.experiments.toy_city",
     "game_to_day": "orchestrator.experiments.game_to_day",
     "day_to_dusk": "orchestrator.experiments.day_to_dusk",
+    "night_translation": "orchestrator.experiments.night_translation",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

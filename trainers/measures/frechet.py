@@ -51,8 +51,9 @@ def run(
 
     Returns:
         ``fid`` (of whatever features: its name is that of the leaderboard), ``fid_mean_term``, ``fid_covariance_term``,
-        ``kid`` with ``kid_deviation`` and ``kid_subset``, ``fid_features``, ``fid_weights_hash``, ``fid_engine``,
-        ``dimensions``, ``images``, ``reference_images``.
+        ``kid`` with ``kid_deviation`` and ``kid_subset``, ``fid_features`` (network, layer, numbers of images and
+        engine: distances compare only where all are alike), ``fid_weights_hash``, ``dimensions``, ``images``,
+        ``reference_images``.
     """
     images, reference = (Features.open(inputs[role]) for role in ROLES)
     _check_alike(images, reference)
@@ -69,9 +70,8 @@ def run(
         "kid": kid,
         "kid_deviation": deviation,
         "kid_subset": min(*counts, config.subset_size) if deviation is not None else None,
-        "fid_features": images.name,
+        "fid_features": f"{images.name}, {counts[0]} and {counts[1]} images, {ENGINE}",
         "fid_weights_hash": images.weights_hash,
-        "fid_engine": ENGINE,
         "dimensions": images.vectors.shape[1],
         "images": counts[0],
         "reference_images": counts[1],

@@ -221,7 +221,7 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
     for split in (config.source, config.target):
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
             open_split(inputs, split)
-    if config.features is not None:
+    if config.features is not None and config.weights.perceptual > 0:
         check_features(config.features, inputs)
 
 
@@ -256,7 +256,7 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         for images, name in ((source, "source"), (target, "target"))
     )
     features = None
-    if config.features is not None:
+    if config.features is not None and config.weights.perceptual > 0:
         features = build_features(config.features, inputs, omit_last_pooling=config.omit_last_pooling)
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = UNITLearner(config, context=context, seed=seed, features=features)

@@ -63,7 +63,7 @@ class Config(BaseConfig):
     the release."""
     weights: WeightsConfig = WeightsConfig()
     features: FeatureConfig | None = None
-    """Network of the perceptual loss. Source: ``vgg16@relu5_3``."""
+    """Network of the perceptual loss, unused where its weight is 0. Source: ``vgg16@relu5_3``."""
     omit_last_pooling: bool = True
     """Whether a VGG's fourth pooling is left out, so that its fifth block runs at an eighth. Source: yes."""
     optimizer: TranslatorOptimizerConfig = TranslatorOptimizerConfig()
@@ -84,8 +84,6 @@ class Config(BaseConfig):
     def _consistent(self) -> "Config":
         if self.weights.perceptual > 0 and self.features is None:
             raise ValueError("weights.perceptual needs features: vgg16@relu5_3, or segmenter with such an input")
-        if self.weights.perceptual == 0 and self.features is not None:
-            raise ValueError(f"features {self.features} are of the perceptual loss, whose weight is 0; leave them unset")
         if self.augmentation.photometric.probability:
             raise ValueError("augmentation.photometric would change what a domain looks like; leave it out")
         if (self.source.dataset, self.source.part) == (self.target.dataset, self.target.part):

@@ -212,7 +212,7 @@ def test_a_distance_tells_all_that_it_depends_on_and_refuses_unlike_features(
     assert found["fid"] == pytest.approx(found["fid_mean_term"] + found["fid_covariance_term"])
     assert found["fid"] > 0
     assert (found["images"], found["reference_images"], found["dimensions"]) == (7, 3, 64)
-    assert found["fid_features"] == "segmenter@2"
+    assert found["fid_features"] == "segmenter@2, 7 and 3 images, symmetric eigenvalues, float64"
     json.dumps(found, allow_nan=False)
     described = json.loads((tmp_path / "night" / "features.json").read_text())
     (tmp_path / "night" / "features.json").write_text(json.dumps({**described, "weights_hash": "other"}))

@@ -289,7 +289,6 @@ def test_what_cannot_run_is_refused_in_one_line(fields: dict[str, Any], words: s
     ("fields", "words"),
     [
         ({"weights": {"perceptual": 1.0}}, "weights.perceptual needs features"),
-        ({"features": "vgg16"}, "whose weight is 0"),
         ({"target": "toy_city/day_train"}, "source and target are both toy_city/day_train"),
         ({"augmentation": {"photometric": {"probability": 0.5}}}, "would change what a domain looks like"),
     ],
