@@ -40,8 +40,8 @@ class Stage:
     follows: Mapping[str, str] = field(default_factory=dict)
     """Field of the configuration → stage whose field of that name it always equals."""
     seed_from: SeedFrom | None = None
-    """Where it takes its seed from, where that differs from what its method declares: a segmenter whose features measure
-    others is the same in every trial."""
+    """Where it takes its seed from, where that differs from what its method declares: a segmenter whose features
+    measure others is the same in every trial."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Day ↔ night by UNIT, without and with the perceptual loss: how near translations come, and what they teach.
 
-Source: the night thesis, Table 4.2 (Fréchet distances) and experiments 1.1, 2.1, 2.3, 3.1 and 3.3 of chapter 4: train on
-day alone, on day and translated night, and test also on the night test set translated to day.
+Source: the night thesis, Table 4.2 (Fréchet distances) and experiments 1.1, 2.1, 2.3, 3.1 and 3.3 of chapter 4: train
+on day alone, on day and translated night, and test also on the night test set translated to day.
 
 Rows of ``night_test`` hold the distance of translated days to real nights (of untranslated days where the arm has no
 translator), those of ``day_test`` that of translated nights to real days. Both weights and every other setting are the
@@ -124,13 +124,13 @@ class Study:
         splits = {"select": str(self.segmenter.select), "unlabeled": self.night_unlabeled}
         splits |= {role: split for role, (split, _) in reported.items()}
         self._evaluate(name, splits, {})
-        evaluations = [Evaluation(role, "report", f"{name}:{role}", distance) for role, (_, distance) in reported.items()]
+        evaluations = [
+            Evaluation(role, "report", f"{name}:{role}", distance) for role, (_, distance) in reported.items()
+        ]
         if translator is not None:
             self._evaluate(name, {"night_test_as_day": "translated/test"}, {"translated": f"{translator}_day_test"})
             distance = day if self.day_test is None else None
-            evaluations.append(
-                Evaluation("night_test_as_day", "report", f"{name}:night_test_as_day", distance)
-            )
+            evaluations.append(Evaluation("night_test_as_day", "report", f"{name}:night_test_as_day", distance))
         self.arms[name] = Arm(
             name,
             train=f"train_{name}",

@@ -1,13 +1,16 @@
 """The graph of night_translation: what its arms differ in, what they are measured by, and what nobody looks at."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.experiments import build
 from orchestrator.graph import Experiment, Planned, Seeds, plan
+from orchestrator.launch import run_in_process
 from orchestrator.preflight import check_targets
-from orchestrator.trial import DISTANCES
+from orchestrator.record import score_rows
+from orchestrator.trial import DISTANCES, Place, Trial
 from results.schema import COLUMNS
 from trainers.config import walk
 from trainers.data.datasets import DataSplit
@@ -78,9 +81,7 @@ def test_all_distances_have_one_network_one_size_and_enough_images(study: Experi
     for stage in study.stages.values():
         module = method(stage.method).load()
         if hasattr(module, "check_sources"):
-            module.check_sources(
-                stage.config, {role: study.stages[name].config for role, name in stage.inputs.items()}
-            )
+            module.check_sources(stage.config, {role: study.stages[name].config for role, name in stage.inputs.items()})
 
 
 def test_what_measures_and_what_translates_is_the_same_for_every_seed(study: Experiment):
@@ -132,3 +133,50 @@ def test_a_setting_of_one_arm_reaches_no_other(study: Experiment):
     for arm, differ in (("day_only", False), ("no_perceptual", False), ("perceptual", True)):
         keys = [{one.key for one in planned(one_study, arm).values()} for one_study in (study, changed)]
         assert (keys[0] != keys[1]) is differ
+
+
+def tiny() -> Experiment:
+    """The same graph, a few images and steps."""
+    study = build("night_translation", "toy_city")
+    parts = {"train": 3, "val": 2, "test": 2}
+    changes: dict[str, dict[str, Any]] = {
+        "city": {"images": {"day": parts, "night": parts}},
+        "unit_no_perceptual": {},
+        "unit_perceptual": {},
+    }
+    for name in changes.keys() - {"city"}:
+        changes[name] = {"generator": {"width": 4, "blocks": 1}, "discriminator": {"width": 4}}
+    for name, stage in study.stages.items():
+        if "loop" in type(stage.config).model_fields:
+            changes.setdefault(name, {})["loop"] = {"steps": 1}
+    configs = {}
+    for name, change in changes.items():
+        config = study.stages[name].config
+        configs[name] = type(config).model_validate({**config.model_dump(), **change})
+    return study.with_configs(configs)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:a Fréchet distance")
+def test_the_whole_graph_runs_and_its_rows_hold_the_distances(tmp_path: Path):
+    study = tiny()
+    place = Place(storage=tmp_path, roots={}, fingerprints={})
+    rows = {}
+    for name in ("day_only", "perceptual"):
+        trial = Trial.of(study, study.arms[name], {}, Seeds(0, 0, "declared"), place)
+        outcome = run_in_process(trial, lambda event: None)
+        assert outcome.status == "finished", outcome.message
+        for row in score_rows(trial, outcome, sweep="s", attempt=1):
+            rows[name, row["evaluation_set"], row["checkpoint"]] = row
+    for name, others in (("day_only", set()), ("perceptual", {"night_test_as_day"})):
+        sets = {evaluation for arm, evaluation, _ in rows if arm == name}
+        assert sets == {"day_select", "night_test", "day_test"} | others
+        for evaluation in ("night_test", "day_test"):
+            row = rows[name, evaluation, "final"]
+            assert row["fid"] == pytest.approx(row["fid_mean_term"] + row["fid_covariance_term"])
+            assert row["fid_features"].startswith("segmenter@3, 3 and 3 images")
+            assert row["fid_weights_hash"]
+        assert rows[name, "day_select", "final"]["fid"] is None
+    night = [rows[name, "night_test", "best"] for name in ("day_only", "perceptual")]
+    assert night[0]["fid"] != night[1]["fid"]
+    assert len({row["fid_weights_hash"] for row in night}) == 1

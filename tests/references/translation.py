@@ -83,7 +83,9 @@ def layer_normalized(image: Sequence[Plane], gamma: Sequence[float], beta: Seque
 def unit_objective(terms: dict[str, float], weights: dict[str, float], *, twice: bool) -> float:
     """Eqs. 3.1 to 3.5 of the night thesis: VAE, GAN and cycle terms; ``twice``: codes of images in both."""
     vae = weights["kl"] * terms["kl"] + weights["reconstruction"] * terms["reconstruction"]
-    cycle = weights["cycle_kl"] * ((terms["kl"] if twice else 0) + terms["cycle_kl"]) + weights["cycle"] * terms["cycle"]
+    cycle = (
+        weights["cycle_kl"] * ((terms["kl"] if twice else 0) + terms["cycle_kl"]) + weights["cycle"] * terms["cycle"]
+    )
     perceptual_term = weights["perceptual"] * terms.get("perceptual", 0.0)
     return vae + weights["gan"] * terms["adversarial"] + cycle + perceptual_term
 

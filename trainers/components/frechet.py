@@ -4,9 +4,9 @@ Shape legend: n vectors, m vectors of the other set, d dimensions.
 
 Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (Fréchet distance); Bińkowski et al., Demystifying
     MMD GANs (kernel distance); mseitzer/pytorch-fid for the quantity that is compared with published tables.
-Differs: pytorch-fid takes the square root of a product that is not symmetric, which may come out complex, and adds 1e-6
-    to both diagonals where it fails. Here Tr (S1 S2)^½ is a sum of square roots of eigenvalues of a symmetric matrix, and
-    where there are fewer vectors than dimensions a sum of singular values that is exact.
+Differs: pytorch-fid takes the square root of a product that is not symmetric, which may come out complex, and adds
+    1e-6 to both diagonals where it fails. Here Tr (S1 S2)^½ is a sum of square roots of eigenvalues of a symmetric
+    matrix, and where there are fewer vectors than dimensions a sum of singular values that is exact.
 """
 
 import warnings
@@ -74,8 +74,9 @@ def frechet_distance(first: Statistics, second: Statistics) -> Distance:
     dimensions, fewest = len(first.mean), min(first.count, second.count)
     if fewest <= dimensions:
         warnings.warn(
-            f"a Fréchet distance in {dimensions} dimensions from {fewest} images is too large by an amount that depends "
-            "on the number: compare it only with one from as many images, or take a layer of fewer dimensions, or kid",
+            f"a Fréchet distance in {dimensions} dimensions from {fewest} images is too large by an amount that "
+            "depends on the number: compare it only with one from as many images, or take a layer of fewer "
+            "dimensions, or kid",
             MethodWarning,
             stacklevel=2,
         )

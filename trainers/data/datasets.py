@@ -202,8 +202,7 @@ def open_referring(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
 
 
 def name_of(sample: Sample, roots: Mapping[str, Path], split: DataSplit) -> str:
-    """What a reference to a sample of ``split`` calls it: its path below the folder of the data set that has the file.
-    """
+    """What a reference to a sample of ``split`` calls it: its path in the data set that has the file."""
     root = roots[split.dataset]
     reference = read_reference(root, split.split) if DATASETS[split.dataset].refers else None
     if reference is not None and reference.images is None:

@@ -101,9 +101,7 @@ def all_vectors(
     network: FeatureNetwork, images: TargetImages, config: Config, context: TrainContext
 ) -> Float[Tensor, "n d"]:
     """The vectors of all ranks' images in the order of the split, on every rank, on the CPU."""
-    batches = evaluation_batches(
-        images, batch_size=config.batch_size, workers=config.loader_workers, context=context
-    )
+    batches = evaluation_batches(images, batch_size=config.batch_size, workers=config.loader_workers, context=context)
     mine = [network.vectors(batch.images).cpu() for batch in batches]
     probe = torch.zeros(1, 3, config.height, config.width, device=context.device)
     dimensions = mine[0].shape[1] if mine else network.vectors(probe).shape[1]  # A rank may have no image.

@@ -161,7 +161,9 @@ def check_features(config: FeatureConfig, inputs: Mapping[str, Path]) -> None:
 def check_feature_source(config: FeatureConfig, sources: Mapping[str, Config]) -> None:
     """Refuse a stage that needs a segmenter and has none among its inputs, by role."""
     if config.needs_input() and "segmenter" not in sources:
-        raise UserError(f"features {config} need an input `segmenter`, or segmenter:PATH with a training stage's folder")
+        raise UserError(
+            f"features {config} need an input `segmenter`, or segmenter:PATH with a training stage's folder"
+        )
 
 
 def hash_weights(state: Mapping[str, Tensor]) -> str:
@@ -179,7 +181,9 @@ def _segmenter_encoder(config: FeatureConfig, inputs: Mapping[str, Path]) -> Seg
 
     path = config.weights_path()
     if path is None and "segmenter" not in inputs:
-        raise UserError(f"features {config} need an input `segmenter`, or segmenter:PATH with a training stage's folder")
+        raise UserError(
+            f"features {config} need an input `segmenter`, or segmenter:PATH with a training stage's folder"
+        )
     path = inputs["segmenter"] if path is None else path
     folder, checkpoint = (path, "final") if path.is_dir() else (path.parent, path.stem)
     segmenter, _, _ = load_segmenter(folder, checkpoint)

@@ -13,7 +13,9 @@ INCEPTION_LAYERS = ("64", "192", "768", "2048")
 """Named by their channels, as pytorch-fid's ``--dims``."""
 
 VGG_LAYERS = {
-    name: tuple(f"relu{block}_{number}" for block, count in enumerate(counts, start=1) for number in range(1, count + 1))
+    name: tuple(
+        f"relu{block}_{number}" for block, count in enumerate(counts, start=1) for number in range(1, count + 1)
+    )
     for name, counts in {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}.items()
 }
 """Network → its activations."""

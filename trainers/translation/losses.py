@@ -41,8 +41,7 @@ def adversarial(maps: Maps, *, is_real: bool, gan_loss: str, share: Share) -> Fl
 
 
 def kl_to_standard_normal(codes: Float[Tensor, "n d y x"], share: Share) -> Float[Tensor, ""]:
-    """Mean of μ²: twice the divergence of N(μ, 1) from N(0, 1) per element. Source: the release; the paper's is μ² / 2.
-    """
+    """Mean of μ²: twice the divergence of N(μ, 1) from N(0, 1). Source: the release; the paper has μ² / 2."""
     return share(codes.float().square())
 
 

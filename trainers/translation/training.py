@@ -59,7 +59,7 @@ def set_learning_rate(
             group["lr"] = config.learning_rate * config.factor(step, steps)
 
 
-def draw_noise(shape: Sequence[int], seeds: Sequence[int], device: torch.device) -> Float[Tensor, "n *shape"]:
+def draw_noise(shape: Sequence[int], seeds: Sequence[int], device: torch.device) -> Float[Tensor, "n ..."]:
     """Standard normal numbers for each image of this rank, from a seed of its own whatever the number of ranks."""
     generators = (torch.Generator(device).manual_seed(seed) for seed in seeds)
     return torch.stack([torch.randn(*shape, generator=generator, device=device) for generator in generators])
@@ -132,9 +132,9 @@ class Watch:
         if accuracy >= COLLAPSED:
             self._warn(
                 "collapse",
-                f"the discriminators judge {100 * accuracy:.1f} % of the patches right over {self._steps} steps, so the "
-                "generators learn nothing of the other domain: lower the learning rate, raise the cycle's weight, or "
-                "start from another seed",
+                f"the discriminators judge {100 * accuracy:.1f} % of the patches right over {self._steps} steps, so "
+                "the generators learn nothing of the other domain: lower the learning rate, raise the cycle's weight, "
+                "or start from another seed",
             )
         for name in sorted(self._shifts):
             shift = (self._context.all_reduce(self._shifts[name]) / count).tolist()

@@ -105,9 +105,7 @@ def _tasks(part: str, samples: list[Sample]) -> list[Task]:
     ]
 
 
-def _translate(
-    tasks: list[Task], translator: Translator, config: Config, output: Path, context: TrainContext
-) -> None:
+def _translate(tasks: list[Task], translator: Translator, config: Config, output: Path, context: TrainContext) -> None:
     """This rank's share; every rank reports as often as the others, also with an image less."""
     size = None
     if config.inference_height is not None and config.inference_width is not None:

@@ -44,9 +44,7 @@ class Translator:
     device: torch.device
 
     @torch.inference_mode()
-    def __call__(
-        self, image: UInt8[Tensor, "3 h w"], *, size: tuple[int, int] | None = None
-    ) -> UInt8[Tensor, "3 h w"]:
+    def __call__(self, image: UInt8[Tensor, "3 h w"], *, size: tuple[int, int] | None = None) -> UInt8[Tensor, "3 h w"]:
         """The translation of one image, whole and in its own size.
 
         With ``size`` (height, width) it is resized to that before and back after, antialiased bilinear both times. A

@@ -16,6 +16,7 @@ Logs: ``loss`` (of the generators, weighed), ``adversarial``, ``reconstruction``
     losses tell nothing about quality, so the last weights are the best.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from trainers.data.datasets import open_split
 from trainers.data.domains import DomainBatch, TargetImages, domain_batches
 from trainers.data.loader import AugmentedSamples
 from trainers.data.sampling import derive_seed
-from trainers.errors import UserError
+from trainers.errors import MethodWarning, UserError
 from trainers.loop import train
 from trainers.networks.features import build_features, check_feature_source, check_features
 from trainers.translation.discriminators import MultiScaleDiscriminator, accuracy
@@ -47,9 +48,7 @@ DOMAINS = ("source", "target")
 class UNITLearner:
     """Two encoders and two decoders with one optimizer, two discriminators with another."""
 
-    def __init__(
-        self, config: Config, *, context: TrainContext, seed: int, features: nn.Module | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, context: TrainContext, seed: int, features: nn.Module | None = None) -> None:
         """``features``: the frozen network of the perceptual loss."""
         self.config, self.context, self._seed = config, context, seed
         self.generators = UNIT(config.generator).to(context.device)
@@ -251,6 +250,13 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
     cache = {"cache_bytes": config.cache_bytes}
     source = TargetImages(inputs, config.source, height=config.height, width=config.width, **cache)
     target = TargetImages(inputs, config.target, height=height, width=width, **cache)
+    for images in (source, target):
+        if len(images) == 1 and context.rank == 0:
+            warnings.warn(
+                f"{images.split} is a domain of one image, which its discriminator will know by heart; give more",
+                MethodWarning,
+                stacklevel=2,
+            )
     samples, others = (
         AugmentedSamples([images], config.augmentation, batch_size=config.batch_size, seed=derive_seed(seed, name))
         for images, name in ((source, "source"), (target, "target"))

@@ -17,7 +17,7 @@ from trainers.translation.configs import GeneratorConfig
 class LayerNorm(nn.Module):
     """Normalizes each image over channels and cells: (f - mean) / (deviation + eps), then a scale per channel.
 
-    The deviation is that of a sample (divided by count - 1) and eps is added to it, not to the variance. Always float32.
+    The deviation is that of a sample (divided by count - 1) and eps is added to it, not to the variance; in float32.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:

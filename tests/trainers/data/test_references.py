@@ -10,8 +10,8 @@ from PIL import Image
 
 from trainers.data.datasets import DataSplit, class_set_at, content_files, name_of, open_split, to_rgb
 from trainers.data.images import SplitImages
-from trainers.data.references import Reference, write_references
 from trainers.data.label_spaces import CITYSCAPES
+from trainers.data.references import Reference, write_references
 from trainers.errors import UserError
 
 

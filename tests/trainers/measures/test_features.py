@@ -135,13 +135,13 @@ def test_weights_that_cannot_be_had_are_never_replaced(monkeypatch: pytest.Monke
         with pytest.raises(UserError, match=rf"the weights of {name} could not be downloaded .*{name}:random"):
             build_features(parsed(name), {})
     torch.save({"conv": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="do not fit: .* tensors differ"):
+    with pytest.raises(UserError, match=r"do not fit: .* tensors differ"):
         build_features(parsed(f"vgg16:{tmp_path / 'other.pth'}"), {})
-    with pytest.raises(UserError, match="/absent.pth do not exist"):
+    with pytest.raises(UserError, match=r"/absent.pth do not exist"):
         build_features(parsed("inception:/absent.pth"), {})
-    with pytest.raises(UserError, match="need an input `segmenter`"):
+    with pytest.raises(UserError, match=r"need an input `segmenter`"):
         build_features(parsed("segmenter"), {})
-    with pytest.raises(UserError, match="need an input `segmenter`"):
+    with pytest.raises(UserError, match=r"need an input `segmenter`"):
         check_feature_source(parsed("segmenter"), {})
 
 
@@ -216,7 +216,7 @@ def test_a_distance_tells_all_that_it_depends_on_and_refuses_unlike_features(
     json.dumps(found, allow_nan=False)
     described = json.loads((tmp_path / "night" / "features.json").read_text())
     (tmp_path / "night" / "features.json").write_text(json.dumps({**described, "weights_hash": "other"}))
-    with pytest.raises(UserError, match="the weights are .* for one set and other for the other"):
+    with pytest.raises(UserError, match=r"the weights are .* for one set and other for the other"):
         frechet_stage.check(FrechetConfig(), inputs)
 
 
@@ -224,7 +224,7 @@ def test_a_distance_of_two_networks_is_refused_before_anything_is_taken():
     sources = {role: FeaturesStageConfig.model_validate(fields()) for role in ("features", "reference")}
     frechet_stage.check_sources(FrechetConfig(), sources)
     sources["reference"] = FeaturesStageConfig.model_validate(fields(features="segmenter@3"))
-    with pytest.raises(UserError, match="features is segmenter@2 of one set and segmenter@3 of the other"):
+    with pytest.raises(UserError, match=r"features is segmenter@2 of one set and segmenter@3 of the other"):
         frechet_stage.check_sources(FrechetConfig(), sources)
-    with pytest.raises(UserError, match="reference missing"):
+    with pytest.raises(UserError, match=r"reference missing"):
         frechet_stage.check_sources(FrechetConfig(), {"features": sources["features"]})

@@ -69,7 +69,8 @@ def test_a_translation_is_the_network_s_on_the_whole_image(translator: Path, toy
 def test_backward_is_the_other_way_round(translator: Path):
     image = torch.randint(0, 256, (3, 32, 64), dtype=torch.uint8)
     forward, backward = (
-        load_translator(translator, "final", direction=one, device=torch.device("cpu")) for one in ("forward", "backward")
+        load_translator(translator, "final", direction=one, device=torch.device("cpu"))
+        for one in ("forward", "backward")
     )
     assert (forward.origin, forward.goal, backward.origin, backward.goal) == (DAY, NIGHT, NIGHT, DAY)
     assert not torch.equal(forward(image), backward(image))
@@ -112,10 +113,15 @@ def test_a_kill_costs_the_images_since_the_last_checkpoint(
     translated = []
     kind = translate.Translator
     call = kind.__call__
-    monkeypatch.setattr(kind, "__call__", lambda self, image, **size: (translated.append(1), call(self, image, **size))[1])
+    monkeypatch.setattr(
+        kind, "__call__", lambda self, image, **size: (translated.append(1), call(self, image, **size))[1]
+    )
     run(tmp_path / "again", inputs, context=PlainContext(tmp_path / "kept"), **fields)
     assert len(translated) == 3
-    files = [sorted(path.relative_to(root) for path in root.rglob("*.png")) for root in (tmp_path / "whole", tmp_path / "again")]
+    files = [
+        sorted(path.relative_to(root) for path in root.rglob("*.png"))
+        for root in (tmp_path / "whole", tmp_path / "again")
+    ]
     assert files[0] == files[1]
     for path in files[0]:
         assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "again" / path).read_bytes()
@@ -143,7 +149,7 @@ def test_images_of_the_far_domain_are_refused(translator: Path, toy_city: Path, 
 
 
 def test_a_folder_without_a_translator_and_weights_of_another_are_refused(translator: Path, tmp_path: Path):
-    with pytest.raises(UserError, match="holds no trained translator: translator.json is missing"):
+    with pytest.raises(UserError, match=r"holds no trained translator: translator.json is missing"):
         load_translator(tmp_path, "final", direction="forward", device=torch.device("cpu"))
     write_translator(tmp_path, "unit", generator=GeneratorConfig(width=8, blocks=1), source=DAY, target=NIGHT)
     (tmp_path / "final.pt").write_bytes((translator / "final.pt").read_bytes())
@@ -232,7 +238,7 @@ def test_a_pool_is_split_by_light_and_three_to_one(tmp_path: Path):
 def test_a_pool_of_one_light_is_refused(tmp_path: Path):
     roots = {"images": pool(tmp_path / "pool", [200, 210, 220, 10])}
     config = LightConfig.model_validate({"pool": "images/all"})
-    with pytest.raises(UserError, match="1 of the 4 images of images/all are night at threshold 65; scores go from 10"):
+    with pytest.raises(UserError, match="1 of the 4 images of images/all are night at threshold 65; scores"):
         light_split.run(config, roots, tmp_path, None, PlainContext(tmp_path))
 
 
@@ -243,5 +249,6 @@ def test_a_part_of_a_split_pool_is_translated_too(translator: Path, tmp_path: Pa
     light_split.run(config, roots, tmp_path / "light", None, PlainContext(tmp_path))
     inputs = {**roots, "light_pool": tmp_path / "light", "translator": translator}
     result = run(tmp_path / "out", inputs, unlabeled="light_pool/day_train")
-    samples = open_split({**inputs, "translated": tmp_path / "out"}, DataSplit.model_validate("translated/unlabeled"))
+    inputs["translated"] = tmp_path / "out"
+    samples = open_split(inputs, DataSplit.model_validate("translated/unlabeled"))
     assert len(samples) == result["images"]["unlabeled"] == 2

@@ -17,7 +17,7 @@ from trainers.translation import losses
 from trainers.translation.configs import DiscriminatorConfig, GeneratorConfig, TranslatorOptimizerConfig
 from trainers.translation.discriminators import MultiScaleDiscriminator, accuracy
 from trainers.translation.training import Watch, as_bytes, draw_noise, signed
-from trainers.translation.unit import UNITLearner, check
+from trainers.translation.unit import UNITLearner, check, run
 from trainers.translation.unit_config import Config
 from trainers.translation.unit_networks import UNIT, LayerNorm
 
@@ -262,7 +262,13 @@ def test_schedules(schedule: str, steps: int, expected: dict[int, float]):
 def test_defaults_are_the_paper_s():
     made = Config.model_validate({name: TINY[name] for name in ("source", "target", "height", "width")})
     weights = made.weights
-    assert (weights.gan, weights.kl, weights.reconstruction, weights.cycle_kl, weights.cycle) == (10, 0.1, 100, 0.1, 100)
+    assert (weights.gan, weights.kl, weights.reconstruction, weights.cycle_kl, weights.cycle) == (
+        10,
+        0.1,
+        100,
+        0.1,
+        100,
+    )
     assert (made.kl_first, made.generator.weight_sharing, made.batch_size) == ("twice", "latent", 1)
     assert (made.optimizer.learning_rate, made.optimizer.beta1, made.optimizer.weight_decay) == (1e-4, 0.5, 1e-4)
     assert (made.augmentation.crop_height, made.augmentation.crop_width) == (256, 256)
@@ -322,6 +328,12 @@ def test_a_collapse_a_shift_and_inverted_colors_are_told_once_each():
     (shift,) = told(0.7, off, image, image)
     assert "+102 grey levels in blue" in shift
     assert told(0.999, -off, image, image, step=199) == []
+
+
+def test_a_domain_of_one_image_is_told(toy_city: Path, tmp_path: Path):
+    one = config(target="toy_city/night_val:1", loop={"steps": 1}, generator={"width": 4, "blocks": 1})
+    with pytest.warns(MethodWarning, match="toy_city/night_val:1 is a domain of one image"):
+        run(one, {"toy_city": toy_city}, tmp_path, 0, PlainContext(tmp_path / "checkpoints"))
 
 
 def test_accuracy_counts_patches_on_the_right_side_of_the_middle():
