@@ -197,7 +197,9 @@ def real() -> Experiment:
         features={"features": "inception", "height": 512, "width": 1024},
         data={"light_pool": "pool"},
     )
-    study.stages["pool"] = Stage("pool", "light_split", method("light_split").config(pool="nexet/all"))
+    study.stages["pool"] = Stage(
+        "pool", "light_split", method("light_split").config.model_validate({"pool": "nexet/all"})
+    )
     return study.experiment("real")
 
 

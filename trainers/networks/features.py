@@ -94,15 +94,16 @@ class VGG(nn.Module):
     def __init__(self, config: FeatureConfig, *, omit_last_pooling: bool = False) -> None:
         """``omit_last_pooling`` leaves out the pooling before the fifth block, which then runs at an eighth."""
         super().__init__()
-        import torchvision
+        from torchvision.models import vgg
 
-        network = getattr(torchvision.models, config.network)(weights=None)
+        # Without the classifier, whose 120 million parameters would take seconds to draw.
+        convolutions = vgg.make_layers(vgg.cfgs[{"vgg16": "D", "vgg19": "E"}[config.network]])
         if config.weights != "random":
-            _load(network.features, _vgg_weights(config), str(config), extra=("classifier.",))
+            _load(convolutions, _vgg_weights(config), str(config), extra=("classifier.",))
         names = iter(VGG_LAYERS[config.network])
         kept: list[nn.Module] = []
         poolings = 0
-        for layer in network.features:
+        for layer in convolutions:
             if isinstance(layer, nn.MaxPool2d):
                 poolings += 1
                 if omit_last_pooling and poolings == 4:
@@ -130,7 +131,7 @@ class SegmenterEncoder(nn.Module):
 
     def forward(self, images: Images) -> Float[Tensor, "n d y x"]:
         """The segmenter's own normalization, then its encoder."""
-        features: Tensor = self.segmenter.network.encoder(self.segmenter.normalize(images))[self.stage]  # type: ignore[operator, union-attr]
+        features: Tensor = self.segmenter.network.encoder(self.segmenter.normalize(images))[self.stage]  # type: ignore[operator]
         return features
 
 

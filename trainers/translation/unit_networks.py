@@ -93,8 +93,8 @@ class UNIT(nn.Module):
         self.encoders = nn.ModuleDict({name: build_encoder(config) for name in ("source", "target")})
         self.decoders = nn.ModuleDict({name: build_decoder(config) for name in ("source", "target")})
         if config.weight_sharing == "latent":
-            self.encoders["target"][-1][-1] = self.encoders["source"][-1][-1]  # type: ignore[index, operator]
-            self.decoders["target"][0][0] = self.decoders["source"][0][0]  # type: ignore[index, operator]
+            self.encoders["target"][-1][-1] = self.encoders["source"][-1][-1]  # type: ignore[index]
+            self.decoders["target"][0][0] = self.decoders["source"][0][0]  # type: ignore[index]
         self.apply(_initialize)
 
     def translate(self, images: Float[Tensor, "n 3 h w"], *, to: str) -> Float[Tensor, "n 3 h w"]:

@@ -198,32 +198,33 @@ def test_gradients_reach_exactly_the_networks_that_they_should(tmp_path: Path):
     """Each half of a step changes its own networks; the generator's half leaves no gradient in a discriminator."""
     made = learner(tmp_path)
     made.train_step(batch(), 1)
-    generators = {name: value.clone() for name, value in made.generators.state_dict().items()}
-    changed: dict[str, bool] = {}
+    before = {name: value.clone() for name, value in made.generators.state_dict().items()}
+    seen: dict[str, list[list[Tensor | None]]] = {}
 
-    def watch(name: str, network: nn.Module, step: Any) -> Any:
-        def stepped(*arguments: Any) -> Any:
-            other = made.discriminators if network is made.generators else made.generators
-            before = [parameter.grad if parameter.grad is None else parameter.grad.clone()
-                      for parameter in other.parameters()]  # fmt: skip
-            grads.setdefault(name, before)
-            return step(*arguments)
+    def watch(name: str, optimizer: torch.optim.Optimizer) -> None:
+        step = optimizer.step
 
-        return stepped
+        def stepped() -> None:
+            seen[name] = [gradients(made.generators), gradients(made.discriminators)]
+            step()
 
-    grads: dict[str, Any] = {}
-    made.optimizer.zero_grad(set_to_none=True)
-    made.judge_optimizer.zero_grad(set_to_none=True)
-    made.judge_optimizer.step = watch("judge", made.discriminators, made.judge_optimizer.step)  # type: ignore[method-assign]
-    made.optimizer.step = watch("generators", made.generators, made.optimizer.step)  # type: ignore[method-assign]
+        optimizer.zero_grad(set_to_none=True)
+        optimizer.step = stepped  # type: ignore[method-assign, assignment]
+
+    watch("judges", made.judge_optimizer)
+    watch("generators", made.optimizer)
     made.train_step(batch(), 2)
-    assert all(grad is None for grad in grads["judge"])  # The discriminators' half put nothing into the generators …
-    last = [parameter.grad for parameter in made.discriminators.parameters()]
-    for seen, now in zip(grads["generators"], last, strict=True):  # … and the generators' half nothing into the others.
-        torch.testing.assert_close(seen, now, rtol=0, atol=0)
-    for name, value in made.generators.state_dict().items():
-        changed[name] = not torch.equal(value, generators[name])
-    assert all(changed.values())
+    assert all(gradient is None for gradient in seen["judges"][0])
+    assert all(gradient is not None and gradient.any() for gradient in seen["judges"][1])
+    for after_judges, after_both in zip(seen["judges"][1], seen["generators"][1], strict=True):
+        torch.testing.assert_close(after_both, after_judges, rtol=0, atol=0)
+    assert all(gradient is not None for gradient in seen["generators"][0])
+    changed = made.generators.state_dict()
+    assert not any(torch.equal(value, before[name]) for name, value in changed.items())
+
+
+def gradients(network: nn.Module) -> list[Tensor | None]:
+    return [None if one.grad is None else one.grad.clone() for one in network.parameters()]
 
 
 def test_a_translation_at_test_time_has_no_noise_and_training_has(tmp_path: Path):
