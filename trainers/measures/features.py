@@ -90,8 +90,8 @@ def run(
         statistics = fit(vectors)
         trace = float(statistics.covariance.trace())
         if context.rank == 0:
-            arrays = {"mu": statistics.mean.numpy(), "sigma": statistics.covariance.numpy()}
-            np.savez(output / STATISTICS, **arrays)
+            mean, covariance = statistics.mean.numpy(), statistics.covariance.numpy()
+            np.savez(output / STATISTICS, mu=mean, sigma=covariance)
     squares = float(vectors.double().square().sum(dim=1).mean())
     return {"images": len(vectors), "dimensions": vectors.shape[1], **described, "mean_square": squares, "trace": trace}
 

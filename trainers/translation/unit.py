@@ -247,9 +247,9 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
     if config.batch_size % context.world_size:
         raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
     height, width = config.target_size()
-    cache = {"cache_bytes": config.cache_bytes}
-    source = TargetImages(inputs, config.source, height=config.height, width=config.width, **cache)
-    target = TargetImages(inputs, config.target, height=height, width=width, **cache)
+    cache = config.cache_bytes
+    source = TargetImages(inputs, config.source, height=config.height, width=config.width, cache_bytes=cache)
+    target = TargetImages(inputs, config.target, height=height, width=width, cache_bytes=cache)
     for images in (source, target):
         if len(images) == 1 and context.rank == 0:
             warnings.warn(
@@ -273,7 +273,13 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         )
 
     result = train(
-        learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
+        learner,  # type: ignore[arg-type]  # Its batches are of two domains.
+        batches,
+        config.loop,
+        batch_size=config.batch_size,
+        seed=seed,
+        output=output,
+        context=context,
     )
     if context.rank == 0:
         write_translator(output, "unit", generator=config.generator, source=config.source, target=config.target)
