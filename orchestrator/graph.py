@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from trainers.config import Config, keyed, walk
+from trainers.config import Config, SeedFrom, keyed, walk
 from trainers.data.datasets import DataSplit
 from trainers.errors import UserError
 from trainers.registry import Method, method
@@ -39,6 +39,9 @@ class Stage:
     """Role (or the name of the data set that the input is) → name of the stage that makes it."""
     follows: Mapping[str, str] = field(default_factory=dict)
     """Field of the configuration → stage whose field of that name it always equals."""
+    seed_from: SeedFrom | None = None
+    """Where it takes its seed from, where that differs from what its method declares: a segmenter whose features
+    measure others is the same in every trial."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Evaluation:
     role: SplitRole
     base: str | None = None
     """Name of its stages without the checkpoint, where it is not ``name``: several arms may score one split."""
+    distance: str | None = None
+    """The ``frechet`` stage whose distance stands in the same rows: of translations to the domain of this split."""
 
     def stage(self, checkpoint: str) -> str:
         """The stage that scores ``checkpoint``."""
@@ -81,7 +86,8 @@ class Arm:
         """Every stage that must exist for the arm's rows."""
         names = [evaluation.base or evaluation.name for evaluation in self.evaluations]
         extra = [] if self.target_unlabeled in names else [self.target_unlabeled]
-        return [f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS]
+        distances = [evaluation.distance for evaluation in self.evaluations if evaluation.distance is not None]
+        return [*(f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS), *distances]
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class Seeds:
             return self.trial
         if self.scope == "last":
             return self.trial if stage.name == last else self.sweep
-        return self.trial if kind.seed_from == "trial" else self.sweep
+        return self.trial if (stage.seed_from or kind.seed_from) == "trial" else self.sweep
 
 
 Fingerprints = Callable[[DataSplit], str]

@@ -93,6 +93,10 @@ class Trial:
         return config_hash(self.experiment.name, self.arm.name, self.planned)
 
 
+DISTANCES = ("fid", "fid_mean_term", "fid_covariance_term", "kid", "fid_features", "fid_weights_hash")
+"""Columns of the leaderboard that a distance between sets of images fills."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a trial ended, in plain values: it travels between processes and is kept as JSON."""
@@ -172,7 +176,10 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         status="finished",
         stages=[asdict(report) for report in reports],
         scores={
-            evaluation.stage(checkpoint): result(evaluation.stage(checkpoint))
+            evaluation.stage(checkpoint): {
+                **result(evaluation.stage(checkpoint)),
+                **({} if evaluation.distance is None else _distance(result(evaluation.distance))),
+            }
             for evaluation in arm.evaluations
             for checkpoint in CHECKPOINTS
         },
@@ -185,6 +192,11 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         },
         hardware=hardware(trial.place.device_type),
     )
+
+
+def _distance(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rows of an evaluation hold of a distance."""
+    return {name: measured.get(name) for name in DISTANCES}
 
 
 def failure(error: BaseException, storage: Path) -> Outcome:

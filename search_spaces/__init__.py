@@ -19,6 +19,7 @@ SPACES = {
     "dacs": "search_spaces.dacs",
     "mic": "search_spaces.mic",
     "bimix": "search_spaces.bimix",
+    "unit": "search_spaces.unit",
 }
 """Space name → module."""
 

@@ -26,6 +26,11 @@ METHODS = {
     "dacs": "trainers.adaptation.dacs",
     "dannet": "trainers.adaptation.dannet",
     "bimix": "trainers.adaptation.bimix",
+    "unit": "trainers.translation.unit",
+    "translate": "trainers.translation.translate",
+    "features": "trainers.measures.features",
+    "frechet": "trainers.measures.frechet",
+    "light_split": "trainers.selection.light_split",
 }
 """Method name → module."""
 

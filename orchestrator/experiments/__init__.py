@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "game_to_day": "orchestrator.experiments.game_to_day",
     "day_to_dusk": "orchestrator.experiments.day_to_dusk",
     "bimix": "orchestrator.experiments.bimix",
+    "night_translation": "orchestrator.experiments.night_translation",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

@@ -131,7 +131,36 @@ TINY["bimix"] = Tiny(
     record={**SMALL_STEPS, "source_to_night": {"threshold": 0.0}},
     two_workers=TINY["supervised"].two_workers,
 )
-SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich"}
+TINY["unit"] = Tiny(
+    {
+        "source": "toy_city/day_train",
+        "target": "toy_city/night_val",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {"width": 4, "blocks": 2},
+        "discriminator": {"width": 4, "scales": 2},
+        "weights": {"perceptual": 10.0},
+        "features": "segmenter@2",
+        "augmentation": {"crop_height": 32, "crop_width": 32},
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"toy_city": "toy_city", "segmenter": "segmenter"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+)
+TINY["translate"] = Tiny(
+    {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
+    {"toy_city": "toy_city", "translator": "translator"},
+)
+TINY["features"] = Tiny(
+    {"split": "toy_city/day_train", "features": "segmenter@2", "height": 32, "width": 64, "batch_size": 3},
+    {"toy_city": "toy_city", "segmenter": "segmenter"},
+)
+TINY["frechet"] = Tiny({}, {"features": "features", "reference": "features"})
+TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
+SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -216,6 +245,10 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
     made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs}
+    for source, name in (("translator", "unit"), ("features", "features")):
+        folder = tmp_path_factory.mktemp(source)
+        run(name, made, folder)
+        made[source] = folder / "output"
     assert made.keys() == SOURCES
     return made
 

@@ -30,6 +30,8 @@ from trainers.networks.output_discriminator import OutputDiscriminator
 from trainers.networks.segmentation import Segmenter, build_segmenter
 from trainers.segmentation.supervised import SupervisedLearner
 from trainers.segmentation.supervised_config import Config
+from trainers.translation.unit import UNITLearner
+from trainers.translation.unit_config import Config as UNITConfig
 
 COMMON: dict[str, Any] = {
     "train": ["toy_city/day_train"],
@@ -133,6 +135,30 @@ def test_a_step_with_pairs_reads_no_value(kind: str, as_released: bool, tmp_path
     assert {"source_to_night", "confident", "static", "adversarial", "discriminator_day"} < set(losses)
     assert ("day_to_night" in losses) == ("light" in fewer) == (kind != "none")
     assert set(fewer) < set(losses)
+
+
+@pytest.mark.parametrize("gan_loss", ["lsgan", "log"])
+def test_a_unit_step_reads_no_value(gan_loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a step whose pictures are kept."""
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    fields = {
+        **{name: COMMON[name] for name in ("height", "width", "batch_size")},
+        "source": "toy_city/day_train",
+        "target": "toy_city/night_train",
+        "generator": {"width": 4},
+        "discriminator": {"width": 4},
+        "augmentation": {},
+        "weights": {"perceptual": 10.0},
+        "features": "vgg16@relu1_2:random",
+        "gan_loss": gan_loss,
+        "loop": {"steps": 2, "score_every_steps": 2},
+    }
+    config = UNITConfig.model_validate(fields)
+    with FakeTensorMode():
+        features = torch.nn.Conv2d(3, 4, 3)
+        learner = UNITLearner(config, context=PlainContext(tmp_path), seed=1, features=features)
+        losses = learner.train_step(both_domains(), config.loop.score_every_steps)
+    assert {"loss", "adversarial", "discriminator", "perceptual", "cycle", "discriminator_accuracy"} < set(losses)
 
 
 def test_the_guard_fires_where_a_value_is_read() -> None:

@@ -89,6 +89,15 @@ def run_method(name: str, folder: Path, toy_city: Path, context: TrainContext) -
     (folder / "methods" / name / f"result-{context.rank}.json").write_text(json.dumps(result))
 
 
+def make_sources(folder: Path, toy_city: Path) -> None:
+    """What other methods need as an input, made by one process: role → method."""
+    sources = {"toy_city": toy_city, **{name: folder / name for name in SOURCES - {"toy_city"}}}
+    for source, name in (("translator", "unit"), ("features", "features")):
+        module, config, inputs, seed = arguments(name, sources, SEED, {})
+        (folder / source).mkdir()
+        module.run(config, inputs, folder / source, seed, PlainContext(folder / f"{source}-checkpoints"))
+
+
 def reports(context: DistributedContext, folder: Path) -> tuple[int, int]:
     """The step at which a training that reports every step ends, and the code with which."""
     for step in range(1, 6):
@@ -129,6 +138,7 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     one_process("frozen", toy_city, folder / "segmenter")
     cityscapes_with_depth(folder / "cityscapes")
     pairs_of_blocks(folder / "dark_zurich")
+    make_sources(folder, toy_city)
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder
 

@@ -19,9 +19,11 @@ from trainers.data.layouts.camvid import CAMVID_DATASET
 from trainers.data.layouts.cityscapes import CITYSCAPES_DATASET, FOGGY_CITYSCAPES, NIGHTTIME_DRIVING, TOY_CITY
 from trainers.data.layouts.folders import DEHAZING, LABELED_FOLDER
 from trainers.data.layouts.gta5 import GTA5
+from trainers.data.layouts.made import LIGHT_POOL, TRANSLATED
 from trainers.data.layouts.pools import BDD100K, IMAGES, NEXET
 from trainers.data.packed import INDEX_FILE, is_packed, packed_samples, read_index, shard_files
-from trainers.data.samples import Sample, choose_listed, listed
+from trainers.data.references import read_reference
+from trainers.data.samples import Sample, choose_listed, inside, listed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError, nearest
 
@@ -39,6 +41,8 @@ DATASETS = {
     "images": IMAGES,
     "dehazing": DEHAZING,
     "labeled_folder": LABELED_FOLDER,
+    "translated": TRANSLATED,
+    "light_pool": LIGHT_POOL,
 }
 """Every data set that a split may name."""
 
@@ -159,14 +163,51 @@ def open_split(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
         raise UserError(f"the folder of {split.dataset}, {root}, does not exist; it needs {dataset.layout}")
     if is_packed(root):
         return take_packed(root, split)
-    samples = dataset.list_samples(root, split.split)
+    samples = open_referring(roots, split) if dataset.refers else dataset.list_samples(root, split.split)
     if not samples:
         raise UserError(f"{root} has no image of {split}; it needs {dataset.layout}")
-    samples = take(samples, split, root)
+    samples = samples if dataset.refers else take(samples, split, root)
     if missing := [path for sample in samples for path in sample.files() if not path.is_file()]:
         more = f" (and {len(missing) - 1} more; `nightshift data check` lists them)" if len(missing) > 1 else ""
         raise UserError(f"{split} names {missing[0]}, which does not exist{more}")
     return samples
+
+
+def open_referring(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
+    """The samples of a split that was made of another data set's images: its own images, and the other's labels.
+
+    Raises:
+        UserError: the other's folder is not known or lacks an image, or a split that promises labels has none.
+    """
+    root = roots[split.dataset]
+    reference = read_reference(root, split.split)
+    if reference is None:
+        return []
+    source = DataSplit.model_validate(reference.source)
+    known = {name_of(sample, roots, source): sample for sample in open_split(roots, source)}
+    if absent := [name for name in reference.names if name not in known]:
+        raise UserError(f"{root} was made of {source} with {absent[0]}, which that split has no longer; make it again")
+    origins = [known[name] for name in reference.names]
+    has_labels = split.split not in DATASETS[split.dataset].unlabeled
+    if has_labels and any(origin.label is None for origin in origins):
+        raise UserError(f"{split} was made of {source}, which has no labels; translate it as `unlabeled`")
+    names = reference.names if reference.images is None else reference.images
+    images = [origin.image for origin in origins]
+    if reference.images is not None:
+        images = [inside(root, name) for name in reference.images]
+    samples = [
+        Sample(image, origin.label if has_labels else None) for image, origin in zip(images, origins, strict=True)
+    ]
+    return [samples[position] for position in choose(names, split, root)]
+
+
+def name_of(sample: Sample, roots: Mapping[str, Path], split: DataSplit) -> str:
+    """What a reference to a sample of ``split`` calls it: its path in the data set that has the file."""
+    root = roots[split.dataset]
+    reference = read_reference(root, split.split) if DATASETS[split.dataset].refers else None
+    if reference is not None and reference.images is None:
+        return name_of(sample, roots, DataSplit.model_validate(reference.source))
+    return sample.image.relative_to(root).as_posix()
 
 
 def take_packed(root: Path, split: DataSplit) -> list[Sample]:
@@ -185,7 +226,7 @@ def content_files(root: Path, split: DataSplit, samples: Sequence[Sample]) -> li
     if is_packed(root):
         return sorted([root / INDEX_FILE, *shard_files(root)])
     beside = DATASETS[split.dataset].side_files.get(split.split)
-    files = {path for sample in samples for path in sample.files()}
+    files = {path for sample in samples for path in sample.files() if path.is_relative_to(root)}
     return sorted(files | ({root / beside} if beside else set()))
 
 
@@ -197,6 +238,20 @@ def decode(path: Path) -> Image.Image:
     except (OSError, SyntaxError, ValueError) as error:  # What Pillow raises on torn and on garbled files.
         raise UserError(f"{path} cannot be decoded ({error}); replace the file") from error
     return image
+
+
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """8-bit RGB; gray becomes three equal channels, and 16-bit gray loses its lower byte instead of its highlights.
+
+    Raises:
+        UserError: the pixels are floating-point numbers, or integers beyond 16 bits, whose range nobody knows.
+    """
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
+            raise UserError(f"{path} has mode {image.mode} with values that are no 8 or 16 bits; save it as 8-bit RGB")
+        image = Image.fromarray((values // 256).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:

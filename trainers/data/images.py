@@ -23,6 +23,7 @@ from trainers.data.datasets import (
     label_map_of,
     open_split,
     read_label,
+    to_rgb,
 )
 from trainers.data.label_spaces import IGNORE_LABEL, NUM_CLASSES, lookup_table
 from trainers.data.packed import PackedSplit, is_packed
@@ -105,7 +106,7 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
     def _read(self, sample: Sample) -> UInt8[Tensor, "k h w"]:
         """The planes of one sample."""
         size = (self.width, self.height)
-        image = decode(sample.image).convert("RGB")
+        image = to_rgb(decode(sample.image), sample.image)
         if sample.label is None:
             train_ids = np.full((self.height, self.width), IGNORE_LABEL, dtype=np.uint8)
         else:
@@ -115,7 +116,7 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
         planes = [_resized(image, size), train_ids[None]]
         if self.partners:
             assert sample.partner is not None
-            partner = decode(sample.partner).convert("RGB")
+            partner = to_rgb(decode(sample.partner), sample.partner)
             check_pair_sizes(sample, image.size, partner.size)
             planes.append(_resized(partner, size))
         return torch.from_numpy(np.concatenate(planes))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from trainers.data.datasets import Sample, check_sizes, decode, read_label
+from trainers.data.datasets import Sample, check_sizes, decode, read_label, to_rgb
 from trainers.data.images import count_classes
 from trainers.data.label_spaces import lookup_table
 
@@ -35,7 +35,7 @@ def image_statistics(sample: Sample, label_map: Mapping[int, int]) -> ImageStati
     Raises:
         UserError: a file cannot be decoded, sizes differ, or the label holds an index outside ``label_map``.
     """
-    image = np.asarray(decode(sample.image).convert("RGB"))
+    image = np.asarray(to_rgb(decode(sample.image), sample.image))
     colors = image.mean(axis=(0, 1))
     classes = ignored = None
     if sample.label is not None:

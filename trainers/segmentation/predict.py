@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from trainers.data.datasets import decode
+from trainers.data.datasets import decode, to_rgb
 from trainers.errors import UserError
 
 
@@ -82,7 +82,7 @@ def predict(
 def read_image(path: Path, *, height: int, width: int) -> tuple[UInt8[Tensor, "3 h w"], tuple[int, int]] | Unreadable:
     """RGB in 0…255 at the network's size, and the image's own (h, w)."""
     try:
-        image = decode(path).convert("RGB")
+        image = to_rgb(decode(path), path)
     except UserError as error:
         return Unreadable(path, str(error))
     pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,247 @@
+"""Day ↔ night by UNIT, without and with the perceptual loss: how near translations come, and what they teach.
+
+Source: the night thesis, Table 4.2 (Fréchet distances) and experiments 1.1, 2.1, 2.3, 3.1 and 3.3 of chapter 4: train
+on day alone, on day and translated night, and test also on the night test set translated to day.
+
+Rows of ``night_test`` hold the distance of translated days to real nights (of untranslated days where the arm has no
+translator), those of ``day_test`` that of translated nights to real days. Both weights and every other setting are the
+paper's or the thesis's; what they leave open is said at its place. Split roles: ``select`` chooses checkpoints on the
+labeled source domain; what is reported neither trains nor selects; ``unlabeled`` is what infomax looks at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestrator.experiments.toy_city import DOMAINS, IMAGES
+from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
+from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
+from trainers.config import Config, walk
+from trainers.data.datasets import DataSplit
+from trainers.data.render_city_config import Config as CityConfig
+from trainers.loop_config import LoopConfig
+from trainers.registry import method
+from trainers.segmentation.supervised_config import Config as SupervisedConfig
+
+SUMMARY = "UNIT day ↔ night without and with perceptual loss: Fréchet distances, and training on day + translated night"
+
+PERCEPTUAL = {"no_perceptual": 0.0, "perceptual": 10.0}
+"""Arm → weight of the perceptual loss: the release's 1 beside weights that are ten times its others."""
+
+
+@dataclass
+class Study:
+    """The graph as it grows."""
+
+    segmenter: SupervisedConfig
+    """Trained on the labeled day domain alone."""
+    day: Mapping[str, str]
+    """Part → labeled day split that is translated; ``train`` is trained on."""
+    real: Mapping[str, str]
+    """``day`` and ``night`` → split that distances are measured to."""
+    night_test: str
+    """Labeled, reported, and translated to day."""
+    night_unlabeled: str
+    """What infomax looks at, labels unread."""
+    night_measured: str
+    """Nights that are translated to day for the distance there, labels unread."""
+    day_test: str | None
+    """Reported too where there is one."""
+    unit: Mapping[str, Any]
+    """Configuration of every translator but for its perceptual weight."""
+    inference: Mapping[str, int]
+    """Size at which images are translated; none: their own."""
+    features: Mapping[str, Any]
+    """Network and size of the distances."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Data set → the stage that makes it."""
+    stages: dict[str, Stage] = field(default_factory=dict)
+    arms: dict[str, Arm] = field(default_factory=dict)
+
+    def add(self, name: str, kind: str, inputs: Mapping[str, str], **fields: Any) -> str:
+        """A stage."""
+        config = method(kind).config.model_validate(fields)
+        self.stages[name] = Stage(name, kind, config, {**self._made(config), **inputs})
+        return name
+
+    def _made(self, config: Config) -> dict[str, str]:
+        """The stages that make the data sets which ``config`` names; a translation also needs what it was made of."""
+        names = {item.dataset for item in walk(config) if isinstance(item, DataSplit)}
+        return {name: stage for name, stage in self.data.items() if name in names or "translated" in names}
+
+    def add_features(self, name: str, split: str, inputs: Mapping[str, str] | None = None) -> str:
+        """One pass over a split."""
+        return self.add(name, "features", {"segmenter": "segmenter", **(inputs or {})}, split=split, **self.features)
+
+    def add_distance(self, name: str, *, of: str, to: str) -> str:
+        """Between two passes."""
+        self.stages[name] = Stage(name, "frechet", method("frechet").config(), {"features": of, "reference": to})
+        return name
+
+    def add_common(self) -> None:
+        """The segmenter whose features measure, the same in every trial, and the real images' features."""
+        self.stages["segmenter"] = Stage(
+            "segmenter", "supervised", self.segmenter, self._made(self.segmenter), seed_from="sweep"
+        )
+        for domain, split in self.real.items():
+            self.add_features(f"{domain}_features", split)
+
+    def add_translator(self, name: str, perceptual: float) -> tuple[str, str]:
+        """The translator, what it makes of day and of night, and the distances; returns those at night and by day."""
+        weights = {**self.unit.get("weights", {}), "perceptual": perceptual}
+        self.add(f"unit_{name}", "unit", {"segmenter": "segmenter"}, **{**self.unit, "weights": weights})
+        made = {"translator": f"unit_{name}"}
+        self.add(f"{name}_night", "translate", made, **self.day, **self.inference)
+        for part, split in (("test", self.night_test), ("unlabeled", self.night_measured)):
+            fields = {part: split, "direction": "backward", **self.inference}
+            self.add(f"{name}_day_{part}", "translate", made, **fields)
+        distances = []
+        for domain, split, source in (
+            ("night", "translated/train", f"{name}_night"),
+            ("day", "translated/unlabeled", f"{name}_day_unlabeled"),
+        ):
+            of = self.add_features(f"{name}_{domain}_features", split, {"translated": source})
+            distances.append(self.add_distance(f"{name}_{domain}_distance", of=of, to=f"{domain}_features"))
+        return distances[0], distances[1]
+
+    def add_arm(self, name: str, train: tuple[str, ...], translator: str | None = None) -> None:
+        """Train a segmenter on ``train`` and score it on everything."""
+        inputs = {}
+        if translator is None:
+            other = {"night": "day", "day": "night"}
+            night, day = (
+                self.add_distance(f"{one}_distance", of=f"{other[one]}_features", to=f"{one}_features")
+                for one in ("night", "day")
+            )
+        else:
+            night, day = self.add_translator(translator, PERCEPTUAL[translator])
+            inputs["translated"] = f"{translator}_night"
+        config = {**self.segmenter.model_dump(), "train": train}
+        self.add(f"train_{name}", "supervised", inputs, **config)
+        reported = {"night_test": (self.night_test, night)}
+        if self.day_test is not None:
+            reported["day_test"] = (self.day_test, day)
+        splits = {"select": str(self.segmenter.select), "unlabeled": self.night_unlabeled}
+        splits |= {role: split for role, (split, _) in reported.items()}
+        self._evaluate(name, splits, {})
+        evaluations = [
+            Evaluation(role, "report", f"{name}:{role}", distance) for role, (_, distance) in reported.items()
+        ]
+        if translator is not None:
+            self._evaluate(name, {"night_test_as_day": "translated/test"}, {"translated": f"{translator}_day_test"})
+            distance = day if self.day_test is None else None
+            evaluations.append(Evaluation("night_test_as_day", "report", f"{name}:night_test_as_day", distance))
+        self.arms[name] = Arm(
+            name,
+            train=f"train_{name}",
+            evaluations=(Evaluation("day_select", "select", f"{name}:select"), *evaluations),
+            source=f"{name}:select",
+            target_unlabeled=f"{name}:unlabeled",
+            target=f"{name}:night_test",
+        )
+
+    def _evaluate(self, name: str, splits: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+        named = {f"{name}:{role}": split for role, split in splits.items()}
+        for stage in evaluation_stages(f"train_{name}", named, data=inputs).values():
+            self.stages[stage.name] = replace(stage, inputs={**self._made(stage.config), **stage.inputs})
+
+    def experiment(self, preset: str) -> Experiment:
+        """Three arms, and the search of the translator's weights."""
+        self.add_common()
+        self.add_arm("day_only", (self.day["train"],))
+        for name in PERCEPTUAL:
+            self.add_arm(name, (self.day["train"], "translated/train"), translator=name)
+        return Experiment(
+            name="night_translation",
+            summary=SUMMARY,
+            preset=preset,
+            stages=self.stages,
+            arms=self.arms,
+            searches={"unit": {"unit_perceptual": "unit"}},
+            objective="target_infomax",
+        )
+
+
+def real() -> Experiment:
+    """The thesis's settings: NEXET by brightness, translation of Cityscapes at 512×1024, Inception's features.
+
+    It gives the segmenter's network and no recipe: 90 epochs of SGD at 512×1024 are ours, as is the size of NEXET's
+    images: 512 in height, as its "image size 512", in their own shape.
+    """
+    study = Study(
+        segmenter=SupervisedConfig(
+            train=("cityscapes/train",),
+            select="cityscapes/val",
+            height=512,
+            width=1024,
+            batch_size=8,
+            network=NetworkConfig(architecture="panoptic_fpn", encoder="resnet101", weights="imagenet"),
+            optimizer=OptimizerConfig(name="sgd", learning_rate=0.01, weight_decay=1e-4),
+            augmentation=AugmentationConfig(horizontal_flip=0.5, scale_min=0.5, scale_max=2.0),
+            loop=LoopConfig(steps=33_000, score_every_steps=3_300, log_every_steps=100, checkpoint_every_steps=1_000),
+        ),
+        day={"train": "cityscapes/train", "val": "cityscapes/val"},
+        real={"day": "light_pool/day_train", "night": "light_pool/night_train"},
+        night_test="nighttime_driving/test",
+        night_unlabeled="light_pool/night_val",
+        night_measured="light_pool/night_val",
+        day_test=None,
+        unit={
+            "source": "light_pool/day_train",
+            "target": "light_pool/night_train",
+            "height": 512,
+            "width": 910,
+            "features": "vgg16@relu5_3",
+        },
+        inference={"inference_height": 512, "inference_width": 1024},
+        features={"features": "inception", "height": 512, "width": 1024},
+        data={"light_pool": "pool"},
+    )
+    study.stages["pool"] = Stage(
+        "pool", "light_split", method("light_split").config.model_validate({"pool": "nexet/all"})
+    )
+    return study.experiment("real")
+
+
+def toy_city() -> Experiment:
+    """64×128: UNIT of width 16 with two scales, features of a segmenter of day images; no weights are downloaded."""
+    study = Study(
+        segmenter=SupervisedConfig(
+            train=("toy_city/day_train",),
+            select="toy_city/day_val",
+            height=64,
+            width=128,
+            batch_size=4,
+            optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=1e-2),
+            loop=LoopConfig(steps=800, score_every_steps=100, log_every_steps=20, checkpoint_every_steps=100),
+        ),
+        day={"train": "toy_city/day_train", "val": "toy_city/day_val"},
+        real={"day": "toy_city/day_train", "night": "toy_city/night_train"},
+        night_test="toy_city/night_test",
+        night_unlabeled="toy_city/night_val",
+        night_measured="toy_city/night_train",
+        day_test="toy_city/day_test",
+        unit={
+            "source": "toy_city/day_train",
+            "target": "toy_city/night_train",
+            "height": 64,
+            "width": 128,
+            "generator": {"width": 16},
+            "discriminator": {"width": 16},
+            # The fourth feature map has 4 × 8 cells here; the deepest, 2 × 4, would say little of where things are.
+            "features": "segmenter@4",
+            "augmentation": {"crop_height": None, "crop_width": None},
+            # Four times the published rate for a few thousand steps instead of hundreds of thousands.
+            "optimizer": {"learning_rate": 4e-4},
+            "loop": {"steps": 2000, "score_every_steps": 250, "log_every_steps": 20, "checkpoint_every_steps": 100},
+        },
+        inference={},
+        # 128 dimensions, which 320 images fill; the deepest map has 512.
+        features={"features": "segmenter@3", "height": 64, "width": 128},
+        data={"toy_city": "city"},
+    )
+    study.stages["city"] = Stage("city", "toy_city", CityConfig(images=dict.fromkeys(DOMAINS, IMAGES)))
+    return study.experiment("toy_city")
+
+
+PRESETS = {"toy_city": toy_city, "real": real}

@@ -1,0 +1,1 @@
+"""What sets of images look like to a network: their features, and distances between them."""

@@ -1,0 +1,201 @@
+"""Translate a data set with the translator of the input role ``translator``: one PNG an image, labels by reference.
+
+Images are translated whole (tiles would differ in color, for norms are of what they see), each by one rank, in float32,
+and saved in their own size with the fixed range 0…255. A run that was killed goes on behind its last checkpoint.
+
+Shape legend: h height, w width.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from trainers.config import Config as BaseConfig
+from trainers.context import TrainContext
+from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, to_rgb
+from trainers.data.fingerprint import hash_file
+from trainers.data.references import Reference, write_references
+from trainers.data.samples import Sample
+from trainers.pictures import evenly_spaced, write_panel
+from trainers.translation.enhancement import clahe, gamma
+from trainers.translation.translate_config import Config, EnhanceConfig
+from trainers.translation.translators import Translator, check_direction, load_translator, read_translator
+
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to translate."""
+
+    sample: Sample
+    name: str
+    """Of the translation, below the output folder."""
+
+
+def check(config: Config, inputs: Mapping[str, Path]) -> None:
+    """Refuse absent data, and images of the domain that the translator leads to."""
+    for split in config.splits().values():
+        if split.dataset in inputs:
+            open_split(inputs, split)
+    if "translator" in inputs:
+        described = read_translator(inputs["translator"])
+        ends = [DataSplit.model_validate(described[end]) for end in ("source", "target")]
+        _check_domains(config, *ends)
+
+
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """The same refusal before the translator is trained."""
+    trained = dict(sources["translator"]) if "translator" in sources else {}
+    if {"source", "target"} <= set(trained):
+        _check_domains(config, trained["source"], trained["target"])
+
+
+def _check_domains(config: Config, source: DataSplit, target: DataSplit) -> None:
+    origin, goal = (source, target) if config.direction == "forward" else (target, source)
+    for split in config.splits().values():
+        check_direction(split, origin=origin, goal=goal)
+
+
+def run(
+    config: Config, inputs: Mapping[str, Path], output: Path, seed: int | None, context: TrainContext
+) -> dict[str, Any]:
+    """Write ``images/<part>/<number>_<stem>.png`` and ``references.json``.
+
+    Returns:
+        ``images`` by part, the ``step`` of the translator's checkpoint, and what it translates ``from`` and ``to``.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    translator = load_translator(
+        inputs["translator"], config.checkpoint, direction=config.direction, device=context.device
+    )
+    tasks = {part: _tasks(part, open_split(inputs, split)) for part, split in config.splits().items()}
+    if context.rank == 0:
+        for part in tasks:
+            (output / IMAGES / part).mkdir(parents=True)
+        _take_from_checkpoint(context.resume(), output)
+    context.barrier()
+    _translate([task for part in tasks.values() for task in part], translator, config, output, context)
+    context.barrier()
+    if context.rank == 0:
+        _write_index(config, inputs, tasks, output)
+        _draw([task for part in tasks.values() for task in part], config.pictures, output)
+    return {
+        "images": {part: len(found) for part, found in tasks.items()},
+        "step": translator.step,
+        "from": str(translator.origin),
+        "to": str(translator.goal),
+    }
+
+
+def _tasks(part: str, samples: list[Sample]) -> list[Task]:
+    return [
+        Task(sample, f"{IMAGES}/{part}/{number:06d}_{sample.image.stem}.png") for number, sample in enumerate(samples)
+    ]
+
+
+def _translate(tasks: list[Task], translator: Translator, config: Config, output: Path, context: TrainContext) -> None:
+    """This rank's share; every rank reports as often as the others, also with an image less."""
+    size = None
+    if config.inference_height is not None and config.inference_width is not None:
+        size = (config.inference_height, config.inference_width)
+    rounds = -(-len(tasks) // context.world_size)
+    mine = tasks[context.rank :: context.world_size]
+    absent = [task for task in mine if not (output / task.name).exists()]
+    coming = _decoded(absent)
+    for number in range(1, rounds + 1):
+        if number <= len(mine) and not (output / mine[number - 1].name).exists():
+            translated = translator(next(coming), size=size).permute(1, 2, 0).contiguous().numpy()
+            _save(enhanced(translated, config.enhance), output / mine[number - 1].name)
+        if number % config.checkpoint_every_images == 0 and number < rounds:
+            context.barrier()  # What the others wrote before is whole.
+            context.report({"step": number, "steps": rounds}, lambda folder: _link_images(output, folder))
+
+
+def _decoded(tasks: list[Task]) -> Iterator[UInt8[Tensor, "3 h w"]]:
+    """The images of ``tasks``, each read while the one before is translated."""
+
+    def read(task: Task) -> Tensor:
+        pixels = np.array(to_rgb(decode(task.sample.image), task.sample.image))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = ahead.submit(read, tasks[0]) if tasks else None
+        for number in range(len(tasks)):
+            assert waiting is not None
+            image = waiting.result()
+            if number + 1 < len(tasks):
+                waiting = ahead.submit(read, tasks[number + 1])
+            yield image
+
+
+def enhanced(image: UInt8[np.ndarray, "h w 3"], config: EnhanceConfig) -> UInt8[np.ndarray, "h w 3"]:
+    """What ``config`` makes of it."""
+    if config.kind == "gamma":
+        return gamma(image, config.gamma)
+    return clahe(image, clip=config.clip, tiles=config.tiles) if config.kind == "clahe" else image
+
+
+def _save(image: np.ndarray, path: Path) -> None:
+    """Under its name only once it is whole."""
+    aside = path.with_suffix(".aside")
+    Image.fromarray(image).save(aside, format="PNG")
+    aside.replace(path)
+
+
+def _link_images(output: Path, folder: Path) -> None:
+    """Everything translated so far, into a checkpoint: a second name for the same bytes where the storage can."""
+    for path in sorted((output / IMAGES).rglob("*.png")):
+        place = folder / path.relative_to(output)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(path, place)
+
+
+def _take_from_checkpoint(checkpoint: Path | None, output: Path) -> None:
+    """The inverse, for a folder that is empty again."""
+    for path in sorted((checkpoint / IMAGES).rglob("*.png")) if checkpoint is not None else ():
+        _link(path, output / path.relative_to(checkpoint))  # type: ignore[arg-type]
+
+
+def _link(path: Path, place: Path) -> None:
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
+
+
+def _write_index(config: Config, inputs: Mapping[str, Path], tasks: Mapping[str, list[Task]], output: Path) -> None:
+    references, fingerprints = {}, {}
+    for part, split in config.splits().items():
+        names = tuple(name_of(task.sample, inputs, split) for task in tasks[part])
+        references[part] = Reference(str(split), names, tuple(task.name for task in tasks[part]))
+        fingerprints[part] = _fingerprint_of_labels(tasks[part])
+        label_map = label_map_of(split.dataset, inputs[split.dataset])
+    write_references(output, references, label_map=label_map, fingerprints=fingerprints)
+
+
+def _fingerprint_of_labels(tasks: list[Task]) -> str:
+    """SHA-256 over the labels in order, by content alone."""
+    hashes = [hash_file(task.sample.label, full=False) for task in tasks if task.sample.label is not None]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _draw(tasks: list[Task], count: int, output: Path) -> None:
+    for index in evenly_spaced(count, len(tasks)):
+        task = tasks[index]
+        pair = {
+            "input": np.array(to_rgb(decode(task.sample.image), task.sample.image)),
+            "translated": np.array(decode(output / task.name)),
+        }
+        write_panel(output, f"{index:06d}", pair, title=task.sample.image.stem)
