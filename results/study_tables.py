@@ -67,7 +67,7 @@ def proxies_table(sweeps: Mapping[str, str], rows: pd.DataFrame) -> str:
         for column in PROXIES.values():
             tau = stats.kendalltau(mine[column], mine["miou"])
             orders.append(f"{tau.statistic:+.2f} ({tau.pvalue:.2g})")
-            chosen.append(f"{100 * mine.loc[mine[column].idxmax(), 'miou']:.1f}")
+            chosen.append(f"{100 * mine['miou'].iloc[int(mine[column].argmax())]:.1f}")
         spread = f"{100 * mine['miou'].min():.1f} … {100 * mine['miou'].max():.1f}"
         lines.append([f"`{sweep}`", str(len(mine)), f"`{target}` {spread}", *orders, *chosen])
     if not lines:
