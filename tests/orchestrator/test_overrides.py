@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.options import configure
+from orchestrator.cli.options import Setup
 from orchestrator.experiments.demo import toy_city
 from orchestrator.overrides import absolute_paths, assign, parse_assignments, read_config_file, split_roots
 from trainers.errors import UserError
@@ -155,15 +155,12 @@ def test_an_absent_file_is_refused(tmp_path):
 def test_the_command_line_beats_the_file(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("train: {loss: {alpha: 0.25, gamma: 3}}\ndata: {camvid: {root: /file}}\n")
-    graph, roots = configure(
-        "demo",
-        preset=None,
-        assignments=["train.loss.alpha=0.75", "data.camvid.root=/line"],
-        config_file=path,
-    )
+    line = ["train.loss.alpha=0.75", "data.camvid.root=/line"]
+    graph, request = Setup(assignments=line, config_file=path, workers=2).configured("demo")
     assert graph.stages["train"].config.loss.alpha == 0.75
     assert graph.stages["train"].config.loss.gamma == 3
-    assert roots == {"camvid": Path("/line")}
+    assert request.roots == {"camvid": Path("/line")}
+    assert request.workers == 2
 
 
 def test_roots_of_data_sets_are_no_fields():
@@ -188,6 +185,6 @@ def test_a_wrong_root_is_refused(name, value, said):
 
 def test_an_unknown_experiment_or_preset_offers_the_nearest():
     with pytest.raises(UserError, match="unknown experiment 'dmeo': did you mean 'demo'"):
-        configure("dmeo", preset=None, assignments=[], config_file=None)
+        Setup().configured("dmeo")
     with pytest.raises(UserError, match="no preset 'toy_cty': did you mean 'toy_city'"):
-        configure("demo", preset="toy_cty", assignments=[], config_file=None)
+        Setup(preset="toy_cty").configured("demo")
