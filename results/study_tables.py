@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
-from scipy import stats
 
 from results import leaderboard
 from results.columns import TOTAL_SECONDS
@@ -57,6 +56,8 @@ def proxies_table(sweeps: Mapping[str, str], rows: pd.DataFrame) -> str:
     Kendall's τ with the mIoU of the best checkpoint on the sweep's report split (``sweeps``: sweep → evaluation set),
     in brackets the two-sided p; then that mIoU (%) of the configuration that each proxy would have chosen.
     """
+    from scipy import stats  # Nothing else of this package needs it, and whoever only reads has no use for it.
+
     lines = []
     for sweep, target in sweeps.items():
         mine = rows[(rows["sweep"] == sweep) & (rows["checkpoint"] == "best") & (rows["evaluation_set"] == target)]
