@@ -155,14 +155,17 @@ def alone(two: Path, toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def close(a: Any, b: Any) -> bool:
-    """Equal up to rounding, through dictionaries and sequences; times are not compared."""
+    """Equal up to rounding, through dictionaries and sequences; times are not compared.
+
+    Rounding may flip a pixel whose two best classes are level: the 1e-5 of a score are that.
+    """
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(key in TIMES or close(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(close(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, Tensor):
         return a.dtype == b.dtype and torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6)
-    return a == pytest.approx(b, rel=1e-5, abs=1e-6) if isinstance(a, float) else bool(a == b)
+    return a == pytest.approx(b, rel=1e-5, abs=1e-5) if isinstance(a, float) else bool(a == b)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -300,7 +303,13 @@ def test_with_local_statistics_two_ranks_equal_their_shards_in_one_process(two: 
     found = curves(two / "local")
     found.pop("selection")
     assert same_losses(found, losses)
-    torch.testing.assert_close(final(two / "local"), weights, rtol=1e-5, atol=1e-6)
+    ours = final(two / "local")
+    assert ours.keys() == weights.keys()
+    for name, expected in weights.items():
+        # The deepest statistics are those of four values, so that rounding is a larger share of them.
+        share = 1e-4 if "running" in name else 1e-5
+        atol = 1e-6 + share * float(expected.double().abs().max())
+        torch.testing.assert_close(ours[name], expected, rtol=1e-5, atol=atol, msg=name)
 
 
 def test_an_evaluation_counts_each_image_once(two: Path, toy_city: Path, tmp_path: Path):
