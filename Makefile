@@ -24,7 +24,7 @@ check: install ## format, lint, types, layers, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not integration and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "not integration and not slow"
 
 test: check ## everything that CI runs: check, then the integration tests on local Ray
 	$(BIN)/pytest -q -m "integration and not slow"
