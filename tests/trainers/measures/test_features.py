@@ -63,7 +63,7 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inception_s_features_are_pytorch_fid_s_on_the_same_file(
     dims: int, inception_file: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(fid, "load_state_dict_from_url", lambda *_, **__: torch.load(inception_file))
+    monkeypatch.setattr(fid, "load_state_dict_from_url", lambda *_, **__: torch.load(inception_file, weights_only=True))
     theirs = fid.InceptionV3([fid.InceptionV3.BLOCK_INDEX_BY_DIM[dims]]).eval()
     ours = build_features(parsed(f"inception@{dims}:{inception_file}"), {})
     with torch.no_grad():

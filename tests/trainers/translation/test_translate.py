@@ -53,7 +53,7 @@ def test_a_translation_is_the_network_s_on_the_whole_image(translator: Path, toy
     result = run(tmp_path / "out", inputs, val="toy_city/day_val", unlabeled="toy_city/day_train")
     assert result == {"images": {"val": 3, "unlabeled": 7}, "step": 5, "from": str(DAY), "to": str(NIGHT)}
     network = UNIT(SMALL)
-    network.load_state_dict(torch.load(translator / "final.pt")["weights"])
+    network.load_state_dict(torch.load(translator / "final.pt", weights_only=True)["weights"])
     roots = {"toy_city": toy_city, "translated": tmp_path / "out"}
     made = SplitImages(roots, DataSplit.model_validate("translated/val"), height=32, width=64)
     origin = SplitImages(roots, DataSplit.model_validate("toy_city/day_val"), height=32, width=64)
