@@ -41,6 +41,7 @@ def test_median_stops_what_is_below_three_others_and_not_before(nightshift, tiny
     assert records(tmp_path, "one", "rungs")[f"{pruned.config_hash}.00000002"]["keep"] is False
 
 
+@pytest.mark.slow
 def test_two_objectives_are_searched_without_pruning_and_extended(nightshift, tiny, tmp_path):
     words = ("sweep", "demo", *tiny, "--set", "train.loop.steps=4", "--cost", "seconds", "--storage", tmp_path)
     done = nightshift(*words, "--trials", "2", "--name", "one")

@@ -192,6 +192,7 @@ def trial_processes(driver):
     return children
 
 
+@pytest.mark.slow
 def test_a_killed_trial_process_is_tried_again_and_the_trial_finishes(nightshift, tiny, tmp_path, wait_for):
     steps = ("--set", "train.loop.steps=60", "--set", "train.loop.checkpoint_every_steps=3")
     driver = nightshift.start(
