@@ -36,12 +36,11 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
 
     objective = _objective(rows)
     ranked = rank(rows, objective)
-    best = ranked.configurations[0] if ranked.configurations else None
     finished = rows[rows["status"] == "finished"].drop_duplicates("trial")
     artifacts = [_artifacts(storage, stages) for stages in finished.drop_duplicates("arm")["stages"]]
     distributions = _distributions(storage, sweep)
     importances, note = importance(ranked.configurations, distributions)
-    shown = finished[finished["config_hash"] == best.hash].sort_values("seed") if best is not None else finished
+    shown = _shown(finished, ranked.configurations)
     return Material(
         objective=objective,
         planned_trials=_planned_trials(storage, sweep),
@@ -50,8 +49,8 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
         log_fields=frozenset(name for name, one in distributions.items() if getattr(one, "log", False)),
         importances=importances,
         importance_note=note,
-        pictures=list(_pictures(_artifacts(storage, shown["stages"].iloc[0]), ranked.sets)) if len(shown) else (),
-        pictures_of=_pictures_of(best, shown),
+        pictures=list(_pictures([_artifacts(storage, stages) for stages in shown["stages"]], ranked.sets)),
+        pictures_of=_pictures_of(shown),
     )
 
 
@@ -143,29 +142,46 @@ def _links(artifacts: Mapping[str, Artifact]) -> Iterator[tuple[str, str]]:
                 yield names[key], name
 
 
-def _pictures(artifacts: Mapping[str, Artifact], sets: Sequence[str]) -> Iterator[Picture]:
-    """The pictures of a trial's artifacts; of its evaluations those of the selected checkpoint, as ``sets`` are."""
+def _shown(finished: pd.DataFrame, configurations: Sequence[Configuration]) -> pd.DataFrame:
+    """For each arm, the best one first, a row of its best configuration's first seed."""
+    place = {one.hash: number for number, one in enumerate(configurations)}
+    known = finished[finished["config_hash"].isin(place)]
+    known = known.assign(place=known["config_hash"].map(place)).sort_values(["place", "seed"])
+    return known.drop_duplicates("arm")
+
+
+def _pictures(trials: Sequence[Mapping[str, Artifact]], sets: Sequence[str]) -> Iterator[Picture]:
+    """The pictures of each trial's artifacts, of its evaluations those of the selected checkpoint, as ``sets`` are.
+
+    Those of a stage that trials share come once.
+    """
     place = {f"{name}@best": number for number, name in enumerate(sets)}
-    evaluations = sorted((name for name in artifacts if name.endswith("@best")), key=lambda name: place.get(name, 99))
-    others = [name for name in artifacts if "@" not in name]
-    for name in (*evaluations, *others):
-        artifact = artifacts[name]
-        if "pictures.json" not in artifact.manifest["files"]:
-            continue
-        for entry in read_json(artifact.folder / "pictures.json", "the pictures of an artifact"):
-            # Only what the manifest lists: a path in the file cannot lead out of the artifact.
-            if entry["file"] not in artifact.manifest["files"]:
-                raise UserError(f"{artifact.folder}/pictures.json names {entry['file']!r}, which the manifest does not")
-            png = (artifact.folder / entry["file"]).read_bytes()
-            if not png.startswith(PNG):
-                raise UserError(
-                    f"{artifact.folder / entry['file']} is no PNG; `nightshift doctor` says what is damaged"
-                )
-            yield Picture(name, entry["title"], entry["kind"], entry["caption"], png)
+    seen: set[str] = set()
+    for artifacts in trials:
+        trainings = [name for name in artifacts if "@" not in name]
+        evaluations = [name for name in artifacts if name.endswith("@best")]
+        evaluations.sort(key=lambda name: place.get(name.rpartition(":")[2], len(place)))
+        for name in (*evaluations, *trainings):
+            if artifacts[name].manifest["key"] not in seen:
+                seen.add(artifacts[name].manifest["key"])
+                yield from _pictures_in(name, artifacts[name])
 
 
-def _pictures_of(best: Configuration | None, shown: pd.DataFrame) -> str:
-    if best is None or shown.empty:
+def _pictures_in(stage: str, artifact: Artifact) -> Iterator[Picture]:
+    if "pictures.json" not in artifact.manifest["files"]:
+        return
+    for entry in read_json(artifact.folder / "pictures.json", "the pictures of an artifact"):
+        # Only what the manifest lists: a path in the file cannot lead out of the artifact.
+        if entry["file"] not in artifact.manifest["files"]:
+            raise UserError(f"{artifact.folder}/pictures.json names {entry['file']!r}, which the manifest does not")
+        png = (artifact.folder / entry["file"]).read_bytes()
+        if not png.startswith(PNG):
+            raise UserError(f"{artifact.folder / entry['file']} is no PNG; `nightshift doctor` says what is damaged")
+        yield Picture(stage, entry["title"], entry["kind"], entry["caption"], png)
+
+
+def _pictures_of(shown: pd.DataFrame) -> str:
+    trials = [f"{row['arm']} (seed {row['seed']}, trial {row['trial']})" for _, row in shown.iterrows()]
+    if not trials:
         return ""
-    row = shown.iloc[0]
-    return f"The best configuration ({best.label}), seed {row['seed']}, trial {row['trial']}."
+    return f"The best configuration{' of each arm' if len(trials) > 1 else ''}: {', '.join(trials)}."

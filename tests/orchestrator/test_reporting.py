@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 
@@ -105,6 +106,30 @@ def test_the_material_is_that_of_the_best_trial(storage):
         ("day_val@best", "street", "input", "dark", PNG + b"day_val@best")
     ]
     assert "seed 3, trial t1" in found.pictures_of
+
+
+def test_each_arm_shows_the_pictures_of_its_best_trial_and_shared_stages_once(storage):
+    """Of three arms the best stands first; what two of them share is shown where it comes first."""
+    store = Store(storage)
+    for name, key in (("fda:day_val@best", "e1"), ("train_fda", "f1")):
+        output = storage / "partial" / key
+        (output / "pictures").mkdir(parents=True)
+        (output / "pictures/x.png").write_bytes(PNG + name.encode())
+        (output / "pictures.json").write_text(
+            json.dumps([{"file": "pictures/x.png", "title": "", "kind": "", "caption": ""}])
+        )
+        store.publish(output, method="other", key=key, content={"inputs": {}}, result={}, seconds=2.0)
+    rows = load(storage, sweep="first")
+    own = [{"name": name, "key": key, "hit": False, "seconds": 2.0}
+           for name, key in (("day_val@best", "c1"), ("train_fda", "f1"), ("fda:day_val@best", "e1"))]  # fmt: skip
+    first = rows.iloc[:1].assign(arm="fda", miou=0.9, source_miou=0.9, trial="t9", config_hash="c9")
+    first["stages"] = [own]
+    found = gather(storage, "first", pd.concat([rows, first, first.assign(trial="t8", seed=4)], ignore_index=True))
+    assert [one.stage for one in found.pictures] == ["day_val@best", "fda:day_val@best", "train_fda"]
+    assert (
+        found.pictures_of
+        == "The best configuration of each arm: fda (seed 3, trial t9), supervised (seed 3, trial t1)."
+    )
 
 
 def test_seeds_that_a_pruned_configuration_will_never_run_are_not_planned(storage):
