@@ -22,6 +22,7 @@ METHODS = {
     "supervised": "trainers.segmentation.supervised",
     "evaluation": "trainers.segmentation.evaluate",
     "pseudo_labels": "trainers.selection.pseudo_labels",
+    "adabn": "trainers.adaptation.adabn",
     "fda": "trainers.adaptation.fda",
     "dacs": "trainers.adaptation.dacs",
     "dannet": "trainers.adaptation.dannet",

@@ -93,6 +93,13 @@ class Study:
         self.add_stage(f"train_{name}", kind, initial=initial, **fields)
         self.add_arm(name, f"train_{name}")
 
+    def add_adabn(self, name: str, *, of: str) -> None:
+        """The arm ``of`` with the target's batch statistics."""
+        config = method("adabn").config.model_validate({"target": self.target})
+        inputs = {**self.data, "segmenter": self.arms[of].train}
+        self.stages[f"adapt_{name}"] = Stage(f"adapt_{name}", "adabn", config, inputs)
+        self.add_arm(name, f"adapt_{name}")
+
     def add_multiband(
         self, name: str, *, initial: str, betas: tuple[float, ...], rounds: int = 1, **fields: Any
     ) -> None:

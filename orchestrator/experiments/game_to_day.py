@@ -62,6 +62,8 @@ def toy_city() -> Experiment:
     study.add_supervised("segformer_source_only", initial="source_segformer")
     study.add_adaptation("segformer_reference", "dacs", initial="source_segformer", **SMALL_RECIPE, optimizer=warm_up)
     study.add_supervised("target_supervised", initial="source_target")
+    for name, arm in {"adabn": "source_only", "fda_adabn": "fda", "dacs_adabn": "dacs"}.items():
+        study.add_adabn(name, of=arm)
     return Experiment(
         name="game_to_day",
         summary=SUMMARY,

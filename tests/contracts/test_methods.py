@@ -80,6 +80,9 @@ TINY["fda"] = Tiny(
     record=TINY["supervised"].record,
     two_workers=TINY["supervised"].two_workers,
 )
+TINY["adabn"] = Tiny(
+    {"target": "toy_city/day_train", "batch_size": 2}, {"toy_city": "toy_city", "segmenter": "segmenter"}
+)
 TINY["dacs"] = Tiny(
     {
         **ADAPTATION,
