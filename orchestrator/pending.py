@@ -59,8 +59,8 @@ def _count(ledger: Ledger, request: SweepRequest) -> Pending:
 def configurations(request: SweepRequest) -> int:
     """How many configurations a sweep asks for: a grid may have fewer points than ``trials``."""
     from orchestrator.experiments import build
-    from orchestrator.preflight import search_space
     from orchestrator.samplers import grid
+    from orchestrator.spaces import search_space
 
     if request.sampler != "grid":
         return request.trials

@@ -15,7 +15,6 @@ from orchestrator.cluster import absolute, connect, is_on_cluster
 from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import CHECKPOINTS, Arm, Experiment, external_splits
 from orchestrator.nodes import check_nodes
-from orchestrator.overrides import assign, field_names
 from orchestrator.resources import cluster_nodes, num_cpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
@@ -23,7 +22,6 @@ from trainers.data.fingerprint import fingerprint
 from trainers.data.overlap import check_apart
 from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
-from trainers.registry import method
 
 MIN_FREE_BYTES = 1_000_000_000
 """Free space below which nothing starts: a checkpoint, its artifact and the copy that is written aside."""
@@ -249,21 +247,6 @@ def check_methods(trial: Trial) -> None:
             module.check_sources(planned.config, {role: trial.planned[name].config for role, name in sources})
 
 
-def check_space(experiment: Experiment, space: Mapping[str, Any]) -> None:
-    """Both ends of every searched field, and every choice, must be values that the field allows.
-
-    Raises:
-        UserError: with the field and the value.
-    """
-    for name, distribution in space.items():
-        values = getattr(distribution, "choices", None)
-        for value in values if values is not None else (distribution.low, distribution.high):
-            try:
-                assign(experiment, {name: value})
-            except UserError as error:
-                raise UserError(f"the search space reaches values that are not allowed: {error}") from error
-
-
 def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:
     """The arms of a comma-separated list; all when there is none."""
     if names is None:
@@ -281,33 +264,3 @@ def the_arm(experiment: Experiment, name: str | None) -> Arm:
     if name is None and len(experiment.arms) > 1:
         raise UserError(f"{experiment.name} has several arms; give --arm one of {', '.join(experiment.arms)}")
     return find_arms(experiment, name)[0]
-
-
-def search_space(experiment: Experiment, name: str | None) -> dict[str, object]:
-    """``stage.field`` → Optuna distribution of a search of the experiment (default: its first).
-
-    Raises:
-        UserError: no such search, or one of its fields does not exist in the stage's configuration.
-    """
-    from search_spaces import space
-
-    if not experiment.searches:
-        raise UserError(f"{experiment.name} has no search; use `nightshift run {experiment.name}`")
-    if name is None:
-        name = next(iter(experiment.searches))
-    if name not in experiment.searches:
-        raise UserError(f"{experiment.name} has no search {name!r}: {nearest(name, experiment.searches)}")
-    distributions: dict[str, object] = {}
-    for stage, space_name in experiment.searches[name].items():
-        for_method, fields = space(space_name)
-        kind = method(experiment.stages[stage].method)
-        if kind.name != for_method:
-            raise UserError(f"the space {space_name} is for {for_method}, and the stage {stage} is {kind.name}")
-        known = sorted(field_names(kind.config))
-        if unknown := sorted(set(fields) - set(known)):
-            raise UserError(
-                f"the space {space_name} varies {unknown[0]!r}, which {for_method} does not have: "
-                f"{nearest(unknown[0], known)}"
-            )
-        distributions |= {f"{stage}.{field}": distribution for field, distribution in fields.items()}
-    return distributions

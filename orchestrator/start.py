@@ -20,15 +20,14 @@ from orchestrator.preflight import (
     Bar,
     Request,
     check_methods,
-    check_space,
     no_bar,
     place,
-    search_space,
     the_arm,
 )
 from orchestrator.samplers import SamplerName
 from orchestrator.schedulers import Pruner, SchedulerName, asha, median, rungs
 from orchestrator.search import Search, Sweep, base, identity
+from orchestrator.spaces import check_space, check_space_methods, search_space
 from orchestrator.trial import Trial
 from trainers.errors import UserError, nearest
 
@@ -143,6 +142,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         points=request.confirms.points if request.confirms else None,
     )
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
+    check_space_methods(experiment, space, here.roots)
     return sweep
 
 

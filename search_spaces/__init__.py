@@ -16,8 +16,10 @@ SPACES = {
     "training": "search_spaces.training",
     "fda_beta": "search_spaces.fda_beta",
     "fda_beta_small": "search_spaces.fda_beta_small",
+    "fda_beta_medium": "search_spaces.fda_beta_medium",
     "dacs": "search_spaces.dacs",
     "mic": "search_spaces.mic",
+    "mic_small": "search_spaces.mic_small",
     "bimix": "search_spaces.bimix",
     "unit": "search_spaces.unit",
 }

@@ -6,5 +6,5 @@ METHOD = "dacs"
 SPACE = {
     "masked.weight": FloatDistribution(0.1, 2.0, log=True),
     "masked.ratio": FloatDistribution(0.3, 0.8),
-    "masked.patch": CategoricalDistribution((4, 8, 16, 32)),
+    "masked.patch": CategoricalDistribution((16, 32, 64, 128)),
 }

@@ -1,7 +1,8 @@
 """The arms of an adaptation study: every one goes on from one stage that was trained on the labeled source.
 
-Equal for all arms of a preset: labeled images, steps, network, optimizer and schedule. Hyper-parameters are those of
-the methods' sources, scaled to short trainings as their comments say; none was chosen on a split that is reported.
+Equal for all arms of a preset: labeled images, steps, network, optimizer and schedule, but for the warm-up that is
+part of the leading recipe. Hyper-parameters are those of the methods' sources, scaled to short trainings as their
+comments say; none was chosen on a split that is reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ class Study:
     target: str
     """Unlabeled split of the target."""
     target_select: str
-    """Split of the target on which infomax chooses checkpoints, labels unread."""
+    """Split of the target on which infomax chooses checkpoints; of its labels a curve is drawn, and no more."""
     adaptation: LoopConfig
     """Of every stage that goes on from the source stage."""
     select: Mapping[str, str]

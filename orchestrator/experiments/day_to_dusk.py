@@ -29,6 +29,7 @@ def day_to_dusk() -> Experiment:
     )
     study.add_source("source")
     study.add_supervised("source_only", initial="source")
+    study.add_adabn("adabn", of="source_only")
     study.add_adaptation("fda", "fda", initial="source", beta=0.01)
     # A time constant of 25 steps, less than a fifth of the adaptation.
     study.add_adaptation("dacs", "dacs", initial="source", teacher={"rate": 0.04})
@@ -38,7 +39,7 @@ def day_to_dusk() -> Experiment:
         preset="camvid",
         stages=study.stages,
         arms=study.arms,
-        searches={"fda_beta": {"train_fda": "fda_beta"}, "dacs": {"train_dacs": "dacs"}},
+        searches={"fda_beta": {"train_fda": "fda_beta_medium"}, "dacs": {"train_dacs": "dacs"}},
         objective="target_infomax",
     )
 

@@ -1,8 +1,9 @@
 """What adaptation closes of the gap between a game and real streets, on Toy City: FDA, DACS, and the leading recipe.
 
 All arms but the ceiling go on from one stage per seed that was trained on labeled ``game`` images, for 400 steps.
-Split roles: ``game_val`` selects checkpoints of the arms without adaptation, by mIoU; ``day_val``, labels unread, those
-of all others, by infomax; ``day_test`` and ``game_test`` (forgetting) are reported.
+Split roles: ``game_val`` selects checkpoints of the arms without adaptation, by mIoU; ``day_val`` those of all others,
+by infomax, which needs no labels (a curve of their mIoU is kept, for whoever looks); ``day_test`` and ``game_test``
+(forgetting) are reported. ``…adabn`` arms are others with the target's batch statistics.
 
 ``real`` settings of the same methods are arms of ``gta5_to_cityscapes``.
 """
@@ -73,7 +74,7 @@ def toy_city() -> Experiment:
         searches={
             "fda_beta": {"train_fda": "fda_beta_small"},
             "dacs": {"train_dacs": "dacs"},
-            "mic": {"train_reference": "mic"},
+            "mic": {"train_reference": "mic_small"},
         },
         objective="target_infomax",
     )

@@ -71,6 +71,7 @@ ADAPTATION = {
     **TINY["supervised"].config,
     "target": "toy_city/night_val",
     "loss": {"alpha": 1.0},
+    "augmentation": {"scale_max": 1.3},
     "pictures": 2,
 }
 FROM_SEGMENTER = {"toy_city": "toy_city", "initial": "segmenter"}

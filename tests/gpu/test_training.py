@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from orchestrator.trial import Place, prepare_process
+from trainers.components.fourier import transfer_style
 from trainers.context import PlainContext
 from trainers.data.toy_city import write_tree
 from trainers.segmentation import supervised
@@ -82,3 +83,13 @@ def test_what_a_trial_left_in_a_cycle_is_free_before_the_next_one_starts(tmp_pat
     finally:
         gc.enable()
     assert torch.cuda.memory_reserved() <= before + 30_000_000  # cuBLAS keeps its workspace.
+
+
+def test_a_transfer_on_the_device_is_that_of_the_host_though_tensor_cores_may_round() -> None:
+    random = torch.Generator().manual_seed(0)
+    source, target = (torch.randint(0, 256, (2, 3, 512, 1024), generator=random).float() for _ in range(2))
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for beta in (0.01, 0.05, 0.2):
+        expected = transfer_style(source.double(), target.double(), beta)
+        found = transfer_style(source.cuda(), target.cuda(), beta).cpu()
+        assert float((found.double() - expected).abs().max()) < 5e-3

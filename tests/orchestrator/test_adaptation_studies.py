@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution
 
 from orchestrator.experiments import build
 from orchestrator.graph import Experiment, Seeds, plan
 from orchestrator.overrides import assign
 from orchestrator.preflight import check_targets
+from orchestrator.spaces import check_space_methods, search_space
 from trainers.errors import UserError
 
 STUDIES = {"game_to_day": "toy_city", "day_to_dusk": "camvid"}
@@ -20,7 +22,8 @@ def study(request: pytest.FixtureRequest) -> Experiment:
 
 def chain(experiment: Experiment, arm: str) -> list[Any]:
     """The training stages of an arm from its last one to its first."""
-    stages = [experiment.stages[experiment.arms[arm].train]]
+    last = experiment.stages[experiment.arms[arm].train]
+    stages = [experiment.stages[last.inputs["segmenter"]] if last.method == "adabn" else last]
     while "initial" in stages[-1].inputs:
         stages.append(experiment.stages[stages[-1].inputs["initial"]])
     return stages
@@ -42,6 +45,29 @@ def test_adaptations_with_one_network_start_from_one_stage(study: Experiment):
         if stage.method in ("fda", "dacs") and stage.config.network.architecture == "FPN"
     }
     assert starts == {"source"}
+
+
+def test_statistics_of_the_target_are_taken_of_what_the_other_arms_adapt_to(study: Experiment):
+    adapted = {name: arm for name, arm in study.arms.items() if study.stages[arm.train].method == "adabn"}
+    assert "adabn" in adapted
+    for name, arm in adapted.items():
+        stage = study.stages[arm.train]
+        assert (
+            stage.inputs["segmenter"] == study.arms[name.removesuffix("_adabn").replace("adabn", "source_only")].train
+        )
+        assert stage.config.target == study.stages["train_dacs"].config.target
+
+
+def test_every_search_stays_where_its_methods_can_go(study: Experiment):
+    for search in study.searches:
+        check_space_methods(study, search_space(study, search), {})
+
+
+def test_a_search_that_leaves_what_its_method_can_do_is_refused_before_it_starts():
+    experiment = build("day_to_dusk", "camvid")
+    space = {"train_fda.beta": FloatDistribution(0.003, 0.1, log=True)}
+    with pytest.raises(UserError, match=r"reaches train_fda.beta 0.003, where beta 0.003 gives an empty window at 192"):
+        check_space_methods(experiment, space, {})
 
 
 def test_no_reported_split_trains_or_selects(study: Experiment):

@@ -97,9 +97,14 @@ def test_adaptations_differ_from_the_ladder_in_their_method(experiment: Experime
     for arm, method in ADAPTATIONS.items():
         assert experiment.stages[f"train_{arm}"].method == method
         found = training(experiment, arm).model_dump()
+        # The leading recipe has a warm-up.
+        assert (found["optimizer"].pop("warmup_steps") > 0) == (arm == "reference")
+        found["optimizer"]["warmup_steps"] = 0
         assert {name: found[name] for name in ladder if name not in free} == {
             name: value for name, value in ladder.items() if name not in free
         }
+    near = training(experiment, "reference").feature_distance.weight
+    assert (near > 0) == (training(experiment, "reference").network.weights != "none")
     document = training(experiment, "dacs_document")
     assert (document.teacher.kind, document.weight) == ("student", "none")
     assert training(experiment, "dacs").teacher.kind == "ema"

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import preflight
+from orchestrator import preflight, spaces
 from orchestrator.experiments.camvid import camvid
 from orchestrator.experiments.demo import toy_city
 from orchestrator.preflight import Request, check_workers, data_roots, device_type, find_arms, place, the_arm
@@ -225,16 +225,16 @@ def test_arms_are_found_by_name():
 
 
 def test_searches_are_found_by_name():
-    space = preflight.search_space(toy_city(), None)
+    space = spaces.search_space(toy_city(), None)
     assert list(space) == ["train.loss.alpha"]
     assert "demo has no search 'loss_alfa': did you mean 'loss_alpha'" in refusal(
-        preflight.search_space, toy_city(), "loss_alfa"
+        spaces.search_space, toy_city(), "loss_alfa"
     )
 
 
 def test_a_space_for_another_method_is_refused():
     wrong = replace(toy_city(), searches={"loss_alpha": {"city": "loss_alpha"}})
-    assert "is for supervised, and the stage city is toy_city" in refusal(preflight.search_space, wrong, None)
+    assert "is for supervised, and the stage city is toy_city" in refusal(spaces.search_space, wrong, None)
 
 
 def test_a_split_is_fingerprinted_by_the_files_it_names(tmp_path, camvid_root):

@@ -10,7 +10,9 @@ Source: Tranheden et al., DACS; vikolss/DACS, trainUDA.py. Rare-class sampling a
 Differs: see ``components.mixing`` (classes without the ignored one), ``components.perturbation`` (order of the jitter),
     ``components.feature_distance``. The teacher's dropout is off (DAFormer; DACS's network has none). Pseudo-labels at
     the borders of the image count like all others. MIC disturbs colors of the hidden image; here they are left alone
-    unless it is the mixed one.
+    unless it is the mixed one. The fixed encoder of the feature distance keeps the running statistics it had, and the
+    student has its batch's: with batch norm they differ from the first step on (DAFormer's encoders have none). Where
+    the teacher is the student, its look at the clean target counts in the student's running statistics.
 Logs: ``loss``; ``cross_entropy``, ``focal`` (source, nats per valid pixel); ``unlabeled`` (weighed loss on mixed
     images), ``masked``, ``feature_distance`` where they are on; ``confident`` (q, share of target pixels at or above
     the threshold); ``selection``, ``infomax``, ``select_miou``.
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from trainers.adaptation.dacs_config import Config
 from trainers.adaptation.training import AdaptationLearner, check_adaptation, run_adaptation
+from trainers.adaptation.training import check_sources as check_sources
 from trainers.components.ema import build_teacher, decay_at, set_teacher_mode, update_teacher
 from trainers.components.mixing import MASKS, NUM_DRAWS, paste, paste_labels
 from trainers.components.perturbation import hide_patches, jitter_and_blur
@@ -35,7 +38,6 @@ from trainers.context import TrainContext
 from trainers.data.domains import DomainBatch
 from trainers.errors import MethodWarning, UserError, nearest
 from trainers.networks.optimizers import set_learning_rate
-from trainers.segmentation.supervised import check_sources as check_sources
 
 STUCK = 1e-3
 """A share of sure pixels nearer than this to 0 or 1, over all steps between two scores, helps nobody."""

@@ -6,7 +6,7 @@ averaged prediction, three bands again from the first weights.
 
 Source: Yang and Soatto, FDA; YanchaoYang/FDA, train.py and SStrain.py.
 Differs: see ``components.fourier`` (window) and ``components.entropy`` (size of the logits). Images of both domains are
-    augmented alike, there not at all.
+    augmented alike, there not at all. Batch norm is trained (there its scale and shift are frozen).
 Logs: ``loss``, ``cross_entropy``, ``focal`` (on the transferred images, nats per valid pixel), ``entropy`` (robust, in
     [0, 1]), ``pseudo_label`` (loss on labels of an earlier stage); ``selection``, ``infomax``, ``select_miou``.
 """
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from trainers.adaptation.fda_config import Config
 from trainers.adaptation.training import AdaptationLearner, check_adaptation, run_adaptation
+from trainers.adaptation.training import check_sources as check_sources
 from trainers.components.entropy import robust_entropy
 from trainers.components.fourier import transfer_style, window_radius
 from trainers.context import TrainContext
 from trainers.data.domains import DomainBatch
 from trainers.networks.optimizers import set_learning_rate
-from trainers.segmentation.supervised import check_sources as check_sources
 from trainers.segmentation.supervised import training_size
 
 

@@ -20,6 +20,7 @@ from trainers.adaptation.training_config import Config
 from trainers.components.configs import PhotometricConfig
 from trainers.components.ema import build_teacher
 from trainers.components.feature_distance import feature_distance
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import open_split
 from trainers.data.domains import DomainBatch, TargetImages, domain_batches
@@ -29,6 +30,7 @@ from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 from trainers.loop import train
 from trainers.pictures import write_panel
+from trainers.segmentation import supervised
 from trainers.segmentation.supervised import SupervisedLearner, check_labeled, check_networks, check_workers
 from trainers.segmentation.trained import Trained, write_description
 
@@ -168,8 +170,18 @@ def check_domains(config: Config, inputs: Mapping[str, Path]) -> None:
             open_split(inputs, split)
 
 
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """Refuse a start from another network, and an encoder to stay near that knows nothing."""
+    supervised.check_sources(config, sources)
+    if config.feature_distance.weight > 0 and "initial" not in sources and config.network.weights == "none":
+        raise UserError(
+            f"feature_distance.weight {config.feature_distance.weight:g} keeps features near those of random weights; "
+            "set network.weights, start from a trained stage, or set feature_distance.weight 0"
+        )
+
+
 def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
-    """Refuse what cannot run: absent data, networks, and domains whose images would differ in size.
+    """Refuse what cannot run: absent data, networks, domains whose images would differ in size, a padded target.
 
     Raises:
         UserError: one line with the fix.
@@ -181,6 +193,13 @@ def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
         ("height", crop[0], config.height, height),
         ("width", crop[1], config.width, width),
     ):
+        smallest, needed = round(theirs * config.augmentation.scale_min), cropped or theirs
+        if smallest < needed:
+            raise UserError(
+                f"augmentation.scale_min {config.augmentation.scale_min:g} shrinks target images of {name} {theirs} to "
+                f"{smallest}, and what pads them to {needed} would count as target; set augmentation.crop_{name} "
+                f"{smallest} or less, or a larger scale_min"
+            )
         if cropped is None and ours != theirs:
             raise UserError(
                 f"source images have {name} {ours} and target images {theirs}; set augmentation.crop_{name}, or "

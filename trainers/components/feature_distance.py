@@ -39,5 +39,5 @@ def feature_distance(
     """
     cells = thing_cells(labels, *features.shape[-2:]).to(features.dtype)
     squared = (features - fixed).pow(2).sum(dim=1)
-    distance = (squared + 1e-12).sqrt()  # The root's slope is infinite at 0, where both start.
+    distance = (squared + 1e-12).sqrt()  # The root's slope is infinite at 0.
     return (distance * cells).sum() / all_reduce(cells.sum()).clamp_min(1)

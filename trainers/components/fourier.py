@@ -5,7 +5,9 @@ of the half window that is swapped. Images hold raw pixel values in 0…255; res
 clipped.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Complex, Float
@@ -65,8 +67,20 @@ def transfer_style(source: Images, target: Float[Tensor, "n 3 th tw"], beta: flo
     height, width = source.shape[-2:]
     radius = window_radius(beta, height=height, width=width)
     if radius <= PARTIAL_MAX_SHARE * min(height, width):
-        return _by_window(source, target, radius)
+        with _whole_float32():
+            return _by_window(source, target, radius)
     return _by_full_transforms(source, target, radius)
+
+
+@contextlib.contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Without tensor cores' ten bits of mantissa, which a training may allow: they cost .05 grey levels here."""
+    products = torch.backends.cuda.matmul
+    allowed, products.allow_tf32 = products.allow_tf32, False
+    try:
+        yield
+    finally:
+        products.allow_tf32 = allowed
 
 
 def _swap_amplitude(source: HalfWindow, target: HalfWindow) -> HalfWindow:

@@ -34,6 +34,8 @@ COMMON: dict[str, Any] = {
     "width": 64,
 }
 
+LABELED = {name: value for name, value in COMMON.items() if name != "target"}
+
 
 def refusal(name: str, inputs: dict[str, Path], **fields: Any) -> str:
     kind = method(name)
@@ -67,6 +69,29 @@ def test_domains_of_different_sizes_are_refused(name: str, toy_city: Path):
     assert text == (
         "source images have width 64 and target images 128; set augmentation.crop_width, or target_width to 64"
     )
+
+
+@pytest.mark.parametrize("name", ["fda", "dacs"])
+def test_target_images_that_would_be_padded_are_refused(name: str, toy_city: Path):
+    own = {"beta": 0.1} if name == "fda" else {}
+    text = refusal(name, {"toy_city": toy_city}, augmentation={"scale_min": 0.5}, **own)
+    assert text == (
+        "augmentation.scale_min 0.5 shrinks target images of height 32 to 16, and what pads them to 32 would count as "
+        "target; set augmentation.crop_height 16 or less, or a larger scale_min"
+    )
+    kind, fields = method(name), {**COMMON, **own, "height": 64, "width": 128}
+    cropped = {"scale_min": 0.5, "crop_height": 32, "crop_width": 64}
+    kind.load().check(kind.config.model_validate({**fields, "augmentation": cropped}), {"toy_city": toy_city})
+
+
+def test_an_encoder_to_stay_near_must_know_something():
+    kind = method("dacs")
+    near = {**COMMON, "feature_distance": {"weight": 0.005}}
+    check_sources = kind.load().check_sources
+    with pytest.raises(UserError, match=r"feature_distance.weight 0.005 keeps features near those of random weights"):
+        check_sources(kind.config.model_validate(near), {})
+    check_sources(kind.config.model_validate(near), {"initial": method("supervised").config.model_validate(LABELED)})
+    check_sources(kind.config.model_validate({**near, "network": {"weights": "imagenet"}}), {})
 
 
 @pytest.mark.parametrize("name", ["supervised", "fda", "dacs"])
