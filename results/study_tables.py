@@ -143,7 +143,19 @@ ADAPTATION = Study(
     preset="toy_city",
     target="day_test",
     source="game_test",
-    arms=("source_only", "aug12", "fda", "fda_multiband", "dacs", "dacs_document", "reference", "target_supervised"),
+    arms=(
+        "source_only",
+        "aug12",
+        "adabn",
+        "fda",
+        "fda_multiband",
+        "dacs",
+        "dacs_document",
+        "reference",
+        "fda_adabn",
+        "dacs_adabn",
+        "target_supervised",
+    ),
     said={"source_only": "15.1", "aug12": "23.1", "fda": "26.4", "dacs_document": "32.1"},
 )
 
@@ -152,7 +164,7 @@ DUSK = Study(
     preset="camvid",
     target="dusk_val",
     source="day_val",
-    arms=("source_only", "fda", "dacs"),
+    arms=("source_only", "adabn", "fda", "dacs"),
 )
 
 SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}

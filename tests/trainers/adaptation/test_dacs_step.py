@@ -101,7 +101,10 @@ def test_a_step_is_the_paper_s(teacher: str, kind: str, toy_city: Path, tmp_path
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
     consistency = learner._consistency
     learner._consistency = lambda *given: (seen.append(given), consistency(*given))[1]  # type: ignore[method-assign]
+    shown: list[set[str]] = []
+    learner.show = lambda step, tiles: shown.append(set(tiles))  # type: ignore[method-assign]
     found = learner.train_step(batch, STEP)
+    assert shown == [{"source", "target", "mixed", "mixed label", "pseudo-label", "confidence"}]
     ((mixed, mixed_labels, mixed_weight),) = seen
 
     # The teacher sees the clean target, normalizes by it, and its best class is the label.

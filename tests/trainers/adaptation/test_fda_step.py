@@ -35,6 +35,8 @@ def curves(toy_city: Path, folder: Path, **inputs: Path) -> dict[str, list[float
     ).resolved(device_type="cpu")  # fmt: skip
     folder.mkdir()
     fda.run(config, {"toy_city": toy_city, **inputs}, folder, 0, PlainContext(folder / "checkpoints"))
+    kinds = {entry["kind"] for entry in json.loads((folder / "pictures.json").read_text())}
+    assert kinds == {"source", "target", "transferred", "truth"}
     found: dict[str, list[float]] = {}
     for _, name, value in json.loads((folder / "curves.json").read_text()):
         found.setdefault(name, []).append(value)
