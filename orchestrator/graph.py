@@ -54,7 +54,8 @@ class Evaluation:
     base: str | None = None
     """Name of its stages without the checkpoint, where it is not ``name``: several arms may score one split."""
     distance: str | None = None
-    """The ``frechet`` stage whose distance stands in the same rows: of translations to the domain of this split."""
+    """The ``frechet`` stage whose distance stands in the same rows: of translations to the domain of this split; or
+    the ``selection`` that chose what was trained on, whose threshold stands there too."""
 
     def stage(self, checkpoint: str) -> str:
         """The stage that scores ``checkpoint``."""

@@ -194,15 +194,16 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
 
 
 def check_targets(experiment: Experiment, arms: Iterable[Arm], roots: Mapping[str, Path]) -> None:
-    """Refuse an arm that adapts to images which it is reported on.
+    """Refuse an arm that adapts to images which it is reported on, chooses from them, or by their features.
 
     Raises:
         UserError: with an image that both splits have.
     """
     pairs: dict[tuple[str, str], DataSplit] = {}
     for arm in arms:
-        configs = [experiment.stages[name].config for name in experiment.upstream([arm.train])]
-        named = [getattr(config, "target", None) for config in configs]
+        stages = [experiment.stages[name] for name in experiment.upstream([arm.train])]
+        named = [getattr(stage.config, name, None) for stage in stages for name in ("target", "pool")]
+        named += [getattr(stage.config, "split", None) for stage in stages if stage.method == "features"]
         targets = [target for target in named if isinstance(target, DataSplit)]
         for evaluation in arm.evaluations:
             if evaluation.role != "select":

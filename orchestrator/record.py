@@ -42,7 +42,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
     if outcome.status != "finished":
         return [common]
     train = trial.experiment.stages[trial.arm.train].config.model_dump(mode="json")
-    selection = train.get("select")
+    selection = " + ".join([*filter(None, [train.get("select")]), *train.get("select_also", ())])
     rows = []
     for evaluation in trial.arm.evaluations:
         for checkpoint in CHECKPOINTS:
@@ -55,7 +55,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "class_set": result["class_set"],
                     "checkpoint": checkpoint,
                     "step": result["step"],
-                    "selection_set": selection,
+                    "selection_set": selection or None,
                     "selection_metric": train.get("select_by", "miou") if selection else None,
                     **{name: result[name] for name in SCORES},
                     **{name: result.get(name) for name in DISTANCES},
@@ -96,6 +96,7 @@ def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[st
         "seconds": _seconds(outcome.stages, hit=False),
         "seconds_saved": _seconds(outcome.stages, hit=True),
         "unlabeled_images": training.get("unlabeled_images"),
+        "unlabeled_ratio": training.get("unlabeled_ratio"),
         "steps": training.get("steps"),
         "images_per_second": training.get("images_per_second"),
         "peak_memory_bytes": training.get("peak_memory_bytes"),

@@ -93,8 +93,11 @@ class Trial:
         return config_hash(self.experiment.name, self.arm.name, self.planned)
 
 
-DISTANCES = ("fid", "fid_mean_term", "fid_covariance_term", "kid", "fid_features", "fid_weights_hash")
-"""Columns of the leaderboard that a distance between sets of images fills."""
+DISTANCES = (
+    "fid", "fid_mean_term", "fid_covariance_term", "kid", "fid_features", "fid_weights_hash", "selection_threshold",
+    "selection_quantile",
+)  # fmt: skip
+"""Columns of the leaderboard that a distance between sets of images fills, or a selection of images, which is one."""
 
 
 @dataclass(frozen=True)

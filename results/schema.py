@@ -99,7 +99,7 @@ COLUMNS = (
     Column("unlabeled_ratio", _FLOAT, "unlabeled images per labeled image"),
     Column("selection_threshold", _FLOAT, "threshold of the image selection, in the scorer's own unit"),
     Column("selection_quantile", _FLOAT, "the same as a quantile of the scores", SCORE),
-    Column("fid", _FLOAT, "Fréchet distance of the translated to the target images"),
+    Column("fid", _FLOAT, "Fréchet distance of the translated, or of the selected images to the reference"),
     Column("fid_mean_term", _FLOAT, "its part from the means"),
     Column("fid_covariance_term", _FLOAT, "its part from the covariances"),
     Column("kid", _FLOAT, "kernel distance of the same features (unbiased: may be below 0)"),

@@ -32,6 +32,7 @@ METHODS = {
     "features": "trainers.measures.features",
     "frechet": "trainers.measures.frechet",
     "light_split": "trainers.selection.light_split",
+    "selection": "trainers.selection.select_images",
 }
 """Method name → module."""
 

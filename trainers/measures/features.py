@@ -26,6 +26,8 @@ from trainers.measures.features_config import Config
 from trainers.networks.features import FeatureNetwork, build_features, check_feature_source, check_features
 
 VECTORS, STATISTICS, DESCRIPTION = "features.npy", "statistics.npz", "features.json"
+COLORS = "colors@rgb"
+"""Name of features that are mean colors."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Features:
     weights_hash: str
     size: tuple[int, int]
     """Height and width of the images."""
+    split: str
+    """What was passed over."""
 
     @classmethod
     def open(cls, folder: Path) -> "Features":
@@ -52,7 +56,30 @@ class Features:
         described = json.loads(path.read_text())
         vectors = torch.from_numpy(np.load(folder / VECTORS, allow_pickle=False))
         size = (described["height"], described["width"])
-        return cls(vectors, described["features"], described["weights_hash"], size)
+        return cls(vectors, described["features"], described["weights_hash"], size, described["split"])
+
+
+def check_alike(first: Features, second: Features) -> None:
+    """Refuse two passes whose vectors cannot be compared.
+
+    Raises:
+        UserError: the networks, their weights or the sizes of the images differ.
+    """
+    for what, one, other in (
+        ("the network is", first.name, second.name),
+        ("the weights are", first.weights_hash, second.weights_hash),
+        ("images are resized to", first.size, second.size),
+    ):
+        if one != other:
+            raise UserError(f"{what} {one} for one set and {other} for the other; a distance needs both alike")
+
+
+def check_sources_alike(first: BaseConfig, second: BaseConfig) -> None:
+    """The same refusal before anything is taken, of the stages' configurations."""
+    one, other = dict(first), dict(second)
+    for name in ("features", "height", "width"):
+        if name in one and name in other and one[name] != other[name]:
+            raise UserError(f"{name} is {one[name]} of one set and {other[name]} of the other; give both the same")
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.components.frechet import fit, frechet_distance, kernel_distance
+from trainers.components.frechet import Distance, fit, frechet_distance, kernel_distance
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.errors import UserError
-from trainers.measures.features import Features
+from trainers.measures.features import Features, check_alike, check_sources_alike
 from trainers.measures.frechet_config import Config
 
 ENGINE = "symmetric eigenvalues, float64"
@@ -21,27 +21,25 @@ ROLES = ("features", "reference")
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse features that have no distance, where both are there already."""
     if set(ROLES) <= set(inputs):
-        _check_alike(*(Features.open(inputs[role]) for role in ROLES))
+        check_alike(*(Features.open(inputs[role]) for role in ROLES))
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     """Refuse a missing input, and features of two networks or two sizes, before they are taken."""
     if missing := [role for role in ROLES if role not in sources]:
         raise UserError(f"a distance needs the inputs features and reference; {' and '.join(missing)} missing")
-    first, second = (dict(sources[role]) for role in ROLES)
-    for name in ("features", "height", "width"):
-        if name in first and name in second and first[name] != second[name]:
-            raise UserError(f"{name} is {first[name]} of one set and {second[name]} of the other; give both the same")
+    check_sources_alike(*(sources[role] for role in ROLES))
 
 
-def _check_alike(first: Features, second: Features) -> None:
-    for what, one, other in (
-        ("the network is", first.name, second.name),
-        ("the weights are", first.weights_hash, second.weights_hash),
-        ("images are resized to", first.size, second.size),
-    ):
-        if one != other:
-            raise UserError(f"{what} {one} for one set and {other} for the other; a distance needs both alike")
+def described(distance: Distance, features: Features, counts: tuple[int, int]) -> dict[str, Any]:
+    """A distance as rows of the leaderboard hold it, with all that it depends on."""
+    return {
+        "fid": distance.total,
+        "fid_mean_term": distance.mean_term,
+        "fid_covariance_term": distance.covariance_term,
+        "fid_features": f"{features.name}, {counts[0]} and {counts[1]} images, {ENGINE}",
+        "fid_weights_hash": features.weights_hash,
+    }
 
 
 def run(
@@ -56,7 +54,7 @@ def run(
         ``reference_images``.
     """
     images, reference = (Features.open(inputs[role]) for role in ROLES)
-    _check_alike(images, reference)
+    check_alike(images, reference)
     distance = frechet_distance(fit(images.vectors), fit(reference.vectors))
     kid, deviation = kernel_distance(
         images.vectors, reference.vectors, subsets=config.subsets, subset_size=config.subset_size,
@@ -64,14 +62,10 @@ def run(
     )  # fmt: skip
     counts = (len(images.vectors), len(reference.vectors))
     return {
-        "fid": distance.total,
-        "fid_mean_term": distance.mean_term,
-        "fid_covariance_term": distance.covariance_term,
+        **described(distance, images, counts),
         "kid": kid,
         "kid_deviation": deviation,
         "kid_subset": min(*counts, config.subset_size) if deviation is not None else None,
-        "fid_features": f"{images.name}, {counts[0]} and {counts[1]} images, {ENGINE}",
-        "fid_weights_hash": images.weights_hash,
         "dimensions": images.vectors.shape[1],
         "images": counts[0],
         "reference_images": counts[1],

@@ -122,6 +122,14 @@ class VGG(nn.Module):
         return features
 
 
+class Colors(nn.Module):
+    """The image itself."""
+
+    def forward(self, images: Images) -> Float[Tensor, "n d y x"]:
+        """Red, green and blue in 0…255."""
+        return images.float()
+
+
 class SegmenterEncoder(nn.Module):
     """A stage of a trained segmenter's encoder."""
 
@@ -147,6 +155,8 @@ def build_features(
     """
     if config.network == "segmenter":
         return FeatureNetwork(_segmenter_encoder(config, inputs), config)
+    if config.network == "colors":
+        return FeatureNetwork(Colors(), config)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed("features", config.network))
         body = Inception(config) if config.network == "inception" else VGG(config, omit_last_pooling=omit_last_pooling)

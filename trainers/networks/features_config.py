@@ -23,20 +23,21 @@ VGG_LAYERS = {
 SEGMENTER_LAYERS = tuple(str(stage) for stage in range(-6, 6))
 """Stages of the encoder, from the shallowest (0) or the deepest (-1)."""
 
-LAYERS = {"inception": INCEPTION_LAYERS, **VGG_LAYERS, "segmenter": SEGMENTER_LAYERS}
+LAYERS = {"inception": INCEPTION_LAYERS, **VGG_LAYERS, "segmenter": SEGMENTER_LAYERS, "colors": ("rgb",)}
 """Network → the layers that it can give."""
 
-DEFAULT_LAYER = {"inception": "2048", "vgg16": "relu5_3", "vgg19": "relu5_4", "segmenter": "-1"}
+DEFAULT_LAYER = {"inception": "2048", "vgg16": "relu5_3", "vgg19": "relu5_4", "segmenter": "-1", "colors": "rgb"}
 
 
 class FeatureConfig(Config):
     """A frozen network and one of its layers; written ``NETWORK[@LAYER][:WEIGHTS]``, as in ``vgg16@relu4_3:random``.
 
     ``WEIGHTS`` is ``random``, or the path of a file (of a training stage's folder for ``segmenter``). Left out, they
-    are the published ones, which download; ``segmenter`` takes the stage of that input role.
+    are the published ones, which download; ``segmenter`` takes the stage of that input role. ``colors`` is no network:
+    the image itself, whose vector is the mean of each channel.
     """
 
-    network: Literal["inception", "vgg16", "vgg19", "segmenter"]
+    network: Literal["inception", "vgg16", "vgg19", "segmenter", "colors"]
     layer: str
     """One of ``LAYERS``; left out it is the deepest."""
     weights: str = "published"
@@ -58,6 +59,8 @@ class FeatureConfig(Config):
             raise ValueError(f"{self.network} has no layer {self.layer!r}: {nearest(self.layer, LAYERS[self.network])}")
         if self.network == "segmenter" and self.weights == "random":
             raise ValueError("a segmenter has trained weights; for random features take vgg16:random")
+        if self.network == "colors" and self.weights != "published":
+            raise ValueError(f"colors have no weights, got {self.weights!r}; leave them out")
         return self
 
     @model_serializer

@@ -249,4 +249,5 @@ TREES = {
     # Folders that only another data set's folder completes: test_references.py.
     "translated": Tree(images),
     "light_pool": Tree(images),
+    "selected": Tree(images),
 }

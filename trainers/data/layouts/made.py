@@ -7,6 +7,7 @@ from trainers.data.samples import Dataset, Sample, inside
 
 TRANSLATED_PARTS = ("train", "val", "test", "unlabeled")
 POOL_PARTS = ("day_train", "day_val", "night_train", "night_val")
+SELECTED_PARTS = ("train",)
 
 
 def list_made(root: Path, split: str) -> list[Sample]:
@@ -29,14 +30,21 @@ TRANSLATED = Dataset(
     refers=True,
 )
 
-LIGHT_POOL = Dataset(
-    splits=POOL_PARTS,
-    unlabeled=frozenset(POOL_PARTS),
-    label_map={},
-    class_set="",
-    list_samples=list_made,
-    layout=f"{INDEX_FILE}, as the stage `light_split` leaves it",
-    side_files=dict.fromkeys(POOL_PARTS, INDEX_FILE),
-    read_label_map=read_label_map,
-    refers=True,
-)
+
+def _parts_of_a_pool(splits: tuple[str, ...], stage: str) -> Dataset:
+    """Unlabeled images that stay where they are."""
+    return Dataset(
+        splits=splits,
+        unlabeled=frozenset(splits),
+        label_map={},
+        class_set="",
+        list_samples=list_made,
+        layout=f"{INDEX_FILE}, as the stage `{stage}` leaves it",
+        side_files=dict.fromkeys(splits, INDEX_FILE),
+        read_label_map=read_label_map,
+        refers=True,
+    )
+
+
+LIGHT_POOL = _parts_of_a_pool(POOL_PARTS, "light_split")
+SELECTED = _parts_of_a_pool(SELECTED_PARTS, "selection")
