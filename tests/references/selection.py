@@ -72,3 +72,17 @@ def precision_by_provenance(scores: Path, provenance: Path, look: str = "night")
     pool = [looks[Path(row["image"]).name] == look for row in table]
     chosen = [is_one for is_one, row in zip(pool, table, strict=True) if row["chosen"]]
     return sum(chosen) / len(chosen), sum(pool) / len(pool)
+
+
+def mean_and_agreement(maps: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best class, its mean probability, and whether all maps (n c h w) name one class, pixel by pixel."""
+    n, _, height, width = maps[0].shape
+    labels, confidence = np.zeros((n, height, width), dtype=int), np.zeros((n, height, width))
+    agree = np.zeros((n, height, width), dtype=bool)
+    for place in itertools.product(range(n), range(height), range(width)):
+        image, y, x = place
+        pixels = [one[image, :, y, x].tolist() for one in maps]
+        mean = [sum(values) / len(pixels) for values in zip(*pixels, strict=True)]
+        labels[place], confidence[place] = mean.index(max(mean)), max(mean)
+        agree[place] = len({pixel.index(max(pixel)) for pixel in pixels}) == 1
+    return labels, confidence, agree

@@ -1,6 +1,6 @@
 """Batches of two domains: labeled source images beside target images without labels.
 
-Shape legend: n images of this rank, h height, w width.
+Shape legend: n images of this rank (of a whole split for class_pixels), c classes, h height, w width.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, decode
-from trainers.data.images import ImageAndLabel, SplitImages
+from trainers.data.images import ImageAndLabel, SplitImages, count_classes
 from trainers.data.label_files import LabelFiles
 from trainers.data.label_spaces import IGNORE_LABEL
 from trainers.data.loader import AugmentedSamples, Batch, training_batches
@@ -46,9 +46,15 @@ class TargetImages(SplitImages):
         """``pseudo_labels``: the folder of a ``pseudo_labels`` stage on this split."""
         super().__init__(roots, split, height=height, width=width, cache_bytes=cache_bytes)
         self.samples = [replace(sample, label=None) for sample in self.samples]
-        self._labels = None
+        self._labels: LabelFiles | None = None
         if pseudo_labels is not None:
             self._labels = LabelFiles.open(pseudo_labels, split, images=len(self), height=height, width=width)
+            # The classes of the labels that are read; those that the split would have count for nothing.
+            self.class_set = self._labels.class_set or self.class_set
+
+    def class_pixels(self) -> Int64[np.ndarray, "n c"]:
+        """Of the pseudo-labels; without any, no image shows any class."""
+        return np.stack([count_classes(self[index][1].numpy()) for index in range(len(self))])
 
     def __getitem__(self, index: int) -> ImageAndLabel:
         image, label = super().__getitem__(index)

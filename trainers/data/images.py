@@ -3,7 +3,7 @@
 Shape legend: n images, k planes, h height, w width, c classes. Images are uint8 RGB in 0…255, labels uint8 train ids.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +120,25 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
             check_pair_sizes(sample, image.size, partner.size)
             planes.append(_resized(partner, size))
         return torch.from_numpy(np.concatenate(planes))
+
+
+class JoinedImages(torch.utils.data.ConcatDataset[ImageAndLabel]):
+    """Several splits one behind the other, scored as one.
+
+    Raises:
+        UserError: their labels hold different classes.
+    """
+
+    def __init__(self, splits: Sequence[SplitImages]) -> None:
+        super().__init__(splits)
+        first = splits[0]
+        for other in splits[1:]:
+            if other.class_set != first.class_set:
+                raise UserError(
+                    f"{first.split} has the classes {first.class_set} and {other.split} {other.class_set}; one "
+                    "score of both needs the same"
+                )
+        self.class_set = first.class_set
 
 
 class PairImages(SplitImages):

@@ -1,6 +1,8 @@
 """Labels that a stage writes for the images of a split: one PNG of train ids per image, and a list of them."""
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ class LabelFiles:
     """The folder of such a stage, as far as its list tells."""
 
     folder: Path
+    class_set: str | None = None
+    """Name of the classes that they can hold, where that is known."""
 
     @classmethod
     def open(cls, folder: Path, split: DataSplit, *, images: int, height: int, width: int) -> "LabelFiles":
@@ -34,7 +38,7 @@ class LabelFiles:
         if different := [name for name in wanted if found.get(name) != wanted[name]]:
             told = ", ".join(f"{name} {found.get(name)!r} there and {wanted[name]!r} here" for name in different)
             raise UserError(f"the pseudo-labels are of other images ({told}); make them on this split at this size")
-        return cls(folder)
+        return cls(folder, found.get("class_set"))
 
     def path(self, index: int) -> Path:
         """The PNG of the image at ``index`` of the sorted split."""
@@ -50,10 +54,32 @@ def write_label(folder: Path, index: int, train_ids: np.ndarray) -> None:
     """Write the labels of one image: uint8 (h w)."""
     path = label_path(folder, index)
     path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)  # A checkpoint may hold the same bytes by another name.
     Image.fromarray(train_ids).save(path)
 
 
-def write_index(folder: Path, split: DataSplit, *, images: int, height: int, width: int) -> None:
+def write_index(
+    folder: Path, split: DataSplit, *, images: int, height: int, width: int, class_set: str | None = None
+) -> None:
     """Write the list."""
-    content = {"split": str(split), "images": images, "height": height, "width": width}
+    content: dict[str, str | int] = {"split": str(split), "images": images, "height": height, "width": width}
+    if class_set is not None:
+        content["class_set"] = class_set
     (folder / INDEX_FILE).write_text(json.dumps(content, indent=1))
+
+
+def link_labels(source: Path, folder: Path) -> None:
+    """Give every label file of ``source`` a second name in ``folder``, or a copy where the storage cannot."""
+    for path in sorted((source / "labels").glob("*.png")):
+        link(path, folder / "labels" / path.name)
+
+
+def link(path: Path, place: Path) -> None:
+    """A second name for the same bytes; what is there already stays."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        return
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)

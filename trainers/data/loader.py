@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from trainers.components.configs import AugmentationConfig, RareClassConfig
 from trainers.context import TrainContext
-from trainers.data.images import ImageAndLabel, SplitImages
+from trainers.data.images import ImageAndLabel, JoinedImages, SplitImages
 from trainers.data.sampling import RareClasses, derive_seed, sample_index
 from trainers.data.transforms import augment, augment_colors, build_augmentation
 from trainers.errors import UserError
@@ -101,10 +101,10 @@ def training_batches(
 
 
 def evaluation_batches(
-    split: SplitImages, *, batch_size: int, workers: int | None, context: TrainContext
+    split: SplitImages | JoinedImages, *, batch_size: int, workers: int | None, context: TrainContext, first: int = 0
 ) -> Iterator[Batch]:
-    """Every ``world_size``-th image of ``split``, in order, none twice: ranks may get unequal numbers."""
-    mine = range(context.rank, len(split), context.world_size)
+    """Every ``world_size``-th image from ``first`` on, in order, none twice: ranks may get unequal numbers."""
+    mine = range(first + context.rank, len(split), context.world_size)
     batches = [list(mine[start : start + batch_size]) for start in range(0, len(mine), batch_size)]
     for images, labels in load(Subset(split, range(len(split))), batches, workers, context):
         yield Batch(images, labels)

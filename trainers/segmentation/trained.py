@@ -29,6 +29,8 @@ class Trained:
     """The network in front of it, if it was trained with one."""
     class_frequencies: tuple[float, ...] | None = None
     """Share of each class in the training's labels, where the training weighed classes by them."""
+    class_set: str | None = None
+    """Name of the classes that its labels can hold; unknown of trainings that did not write it down."""
 
 
 def write_description(folder: Path, trained: Trained) -> None:
@@ -42,6 +44,8 @@ def write_description(folder: Path, trained: Trained) -> None:
         described["relighting"] = trained.relighting.model_dump()
     if trained.class_frequencies is not None:
         described["class_frequencies"] = trained.class_frequencies
+    if trained.class_set is not None:
+        described["class_set"] = trained.class_set
     (folder / "segmenter.json").write_text(json.dumps(described, indent=1))
 
 
@@ -58,6 +62,7 @@ def read_description(folder: Path) -> Trained:
         described["width"],
         None if relighting is None else RelightingConfig(**relighting),
         None if frequencies is None else tuple(frequencies),
+        described.get("class_set"),
     )
 
 

@@ -1,38 +1,73 @@
-"""Pseudo-labels of a whole split: the averaged prediction of some segmenters, the confident part of each class.
+"""Pseudo-labels of a whole split: the averaged prediction of some segmenters, the confident part of it.
 
 The input role ``segmenter`` is a training stage, and so are further ones ``segmenter_…``, whose probabilities are
-averaged with its own. Two passes over the images: one counts confidences per class, the other writes labels.
+averaged with its own. One pass writes labels; for thresholds of each class one before it counts confidences. A run that
+was killed goes on behind its last checkpoint, on any number of workers: what is done is always the first images.
 
-Source: Yang and Soatto, FDA, section 3.3; YanchaoYang/FDA, getSudoLabel_multi.py.
+Source: Yang and Soatto, FDA, section 3.3; YanchaoYang/FDA, getSudoLabel_multi.py. The night thesis, section 3.3.3: it
+    keeps all pixels and names a threshold as future work.
 Differs: probabilities are averaged at the input's size, there at an eighth and then enlarged; thresholds are in
     ``components.pseudo_labels.class_thresholds``.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainers.checkpoint import load_state, save_state
 from trainers.components.pseudo_labels import class_thresholds, count_confidences, keep_confident, predict
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import open_split
+from trainers.data.datasets import DATASETS, open_split
 from trainers.data.domains import TargetImages
-from trainers.data.label_files import write_index, write_label
+from trainers.data.label_files import link_labels, write_index, write_label
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES
 from trainers.data.loader import evaluation_batches
+from trainers.errors import UserError
 from trainers.pictures import evenly_spaced, write_panel
-from trainers.segmentation.trained import load_predictor
+from trainers.segmentation.trained import Ensemble, load_predictor
 from trainers.selection.pseudo_labels_config import Config
+from trainers.selection.views import averaged
 
 NUM_PICTURES = 4
+PROGRESS = "progress.pt"
+
+
+@dataclass
+class Progress:
+    """How far the passes are: the first so many images of each are done."""
+
+    counted: int = 0
+    written: int = 0
+    counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """Pixels of the counted images by class and bin, of all ranks."""
+    kept: Tensor = field(default_factory=lambda: torch.zeros(NUM_CLASSES + 1, dtype=torch.int64))
+    """Pixels of the written images by class, the dropped ones last."""
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse absent data."""
     if config.target.dataset in inputs:
         open_split(inputs, config.target)
+
+
+def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
+    """Refuse teachers that learned different classes before they are trained."""
+    known = {}
+    for role, source in sources.items():
+        if role == "segmenter" or role.startswith("segmenter_"):
+            for split in getattr(source, "train", ()):
+                if class_set := DATASETS[
+                    split.dataset
+                ].class_set:  # Made data sets have those of what they are made of.
+                    known[class_set] = f"{role}, trained on {split}"
+    if len(known) > 1:
+        told = " and ".join(f"{class_set} ({where})" for class_set, where in known.items())
+        raise UserError(f"the teachers learned different classes: {told}; give teachers of one class set")
 
 
 def run(
@@ -43,28 +78,21 @@ def run(
     Returns:
         ``images``, ``kept`` (share of all pixels), and by class name the ``thresholds`` and the ``kept_pixels``.
     """
-    network, _, _ = load_predictor(inputs, config.checkpoint)
+    network, trained, _ = load_predictor(inputs, config.checkpoint)
     network.to(context.device).eval()
     images = TargetImages(inputs, config.target, height=config.height, width=config.width)
-    counts = torch.zeros(NUM_CLASSES, config.bins, dtype=torch.int64, device=context.device)
-    for labels, confidence in _predictions(network, images, config, context):
-        counts += count_confidences(labels, confidence, config.bins)
-    counts = context.all_reduce(counts)
-    thresholds = class_thresholds(counts, quantile=config.quantile, cap=config.cap)
-    kept = torch.zeros(NUM_CLASSES + 1, dtype=torch.int64, device=context.device)
-    written = context.rank
-    drawn = set(evenly_spaced(NUM_PICTURES, len(images)))
-    for labels, confidence in _predictions(network, images, config, context):
-        labels = keep_confident(labels, confidence, thresholds, config.bins)
-        kept += torch.bincount(labels.clamp_max(NUM_CLASSES).flatten(), minlength=NUM_CLASSES + 1)
-        for one, sureness in zip(labels.to(torch.uint8).cpu(), confidence.cpu(), strict=True):
-            write_label(output, written, one.numpy())
-            if written in drawn and context.rank == 0:
-                _draw(output, written, images, one, sureness)
-            written += context.world_size
-    kept = context.all_reduce(kept)
+    progress = _resume(config, output, context)
+    if config.keep == "class_quantile":
+        _count(network, images, config, progress, output, context)
+    thresholds = _thresholds(config, progress).to(context.device)
+    _write(network, images, thresholds, config, progress, output, context)
+    context.barrier()
     if context.rank == 0:
-        write_index(output, config.target, images=len(images), height=config.height, width=config.width)
+        write_index(
+            output, config.target, images=len(images), height=config.height, width=config.width,
+            class_set=trained.class_set,
+        )  # fmt: skip
+    kept = progress.kept
     return {
         "images": len(images),
         "kept": float(kept[:NUM_CLASSES].sum() / kept.sum()),
@@ -73,16 +101,110 @@ def run(
     }
 
 
+def _thresholds(config: Config, progress: Progress) -> Tensor:
+    """The lowest bin of each class that is kept."""
+    if config.keep == "class_quantile":
+        return class_thresholds(progress.counts, quantile=config.quantile, cap=config.cap)
+    lowest = 0 if config.keep == "all" else round(config.threshold * config.bins)
+    return torch.full((NUM_CLASSES,), lowest, dtype=torch.int64)
+
+
+def _count(
+    network: nn.Module, images: TargetImages, config: Config, progress: Progress, output: Path, context: TrainContext
+) -> None:
+    """The first pass: confidences by class."""
+    if not progress.counts.numel():
+        progress.counts = torch.zeros(NUM_CLASSES, config.bins, dtype=torch.int64)
+    new = torch.zeros_like(progress.counts, device=context.device)
+    for done, predicted, due in _rounds(network, images, config, progress.counted, context):
+        if predicted is not None:
+            labels, confidence, agree = predicted
+            if config.agreement:  # What is dropped anyway moves no threshold.
+                labels, confidence = labels[agree][None, None], confidence[agree][None, None]
+            new += count_confidences(labels, confidence, config.bins)
+        if due:
+            progress.counts = progress.counts + context.all_reduce(new).cpu()
+            progress.counted = done
+            new.zero_()
+            _keep(progress, done, 2 * len(images), output, context)
+
+
+def _write(
+    network: nn.Module, images: TargetImages, thresholds: Tensor, config: Config, progress: Progress, output: Path,
+    context: TrainContext,
+) -> None:  # fmt: skip
+    """The second pass, or the only one: labels."""
+    new = torch.zeros(NUM_CLASSES + 1, dtype=torch.int64, device=context.device)
+    index = progress.written + context.rank
+    drawn = set(evenly_spaced(NUM_PICTURES, len(images)))
+    before = len(images) if config.keep == "class_quantile" else 0
+    for done, predicted, due in _rounds(network, images, config, progress.written, context):
+        if predicted is not None:
+            labels, confidence, agree = predicted
+            labels = keep_confident(labels, confidence, thresholds, config.bins)
+            labels = labels.where(agree, IGNORE_LABEL) if config.agreement else labels
+            new += torch.bincount(labels.clamp_max(NUM_CLASSES).flatten(), minlength=NUM_CLASSES + 1)
+            for one, sureness in zip(labels.to(torch.uint8).cpu(), confidence.cpu(), strict=True):
+                write_label(output, index, one.numpy())
+                if index in drawn and context.rank == 0:
+                    _draw(output, index, images, one, sureness)
+                index += context.world_size
+        if due:
+            progress.kept = progress.kept + context.all_reduce(new).cpu()
+            progress.written = done
+            new.zero_()
+            if done < len(images):
+                _keep(progress, before + done, before + len(images), output, context)
+
+
+Predicted = tuple[Tensor, Tensor, Tensor]
+"""Labels, confidences, and where all predictions agree."""
+
+
+def _rounds(
+    network: nn.Module, images: TargetImages, config: Config, first: int, context: TrainContext
+) -> Iterator[tuple[int, Predicted | None, bool]]:
+    """(Images that are done then, this rank's batch if it has one, whether a checkpoint is due); ranks in step."""
+    each = config.batch_size * context.world_size
+    rounds = -(-(len(images) - first) // each)
+    batches = evaluation_batches(
+        images, batch_size=config.batch_size, workers=config.loader_workers, context=context, first=first
+    )
+    for number in range(1, rounds + 1):
+        batch = next(batches, None)
+        due = number == rounds or number % config.checkpoint_every_batches == 0
+        found = None if batch is None else _predict(network, batch.images, config)
+        yield min(first + number * each, len(images)), found, due
+
+
 @torch.inference_mode()
-def _predictions(
-    network: nn.Module, images: TargetImages, config: Config, context: TrainContext
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Labels and confidences of this rank's images, in order."""
+def _predict(network: nn.Module, images: Tensor, config: Config) -> Predicted:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    for batch in evaluation_batches(
-        images, batch_size=config.batch_size, workers=config.loader_workers, context=context
-    ):
-        yield predict(network(batch.images).float())
+    if config.views() == 1 and config.scales == (1.0,) and not config.agreement:
+        labels, confidence = predict(network(images).float())
+        return labels, confidence, torch.ones_like(labels, dtype=torch.bool)
+    members = list(network.members) if isinstance(network, Ensemble) else [network]
+    return averaged(members, images, scales=config.scales, flip=config.flip)
+
+
+def _keep(progress: Progress, step: int, steps: int, output: Path, context: TrainContext) -> None:
+    """A checkpoint: how far it is, and the labels so far."""
+    context.barrier()  # What the others wrote is whole.
+
+    def write(folder: Path) -> None:
+        save_state(folder / PROGRESS, vars(progress))
+        link_labels(output, folder)
+
+    context.report({"step": step, "steps": steps}, write)
+
+
+def _resume(config: Config, output: Path, context: TrainContext) -> Progress:
+    checkpoint = context.resume()
+    if checkpoint is None:
+        return Progress()
+    if context.rank == 0:
+        link_labels(checkpoint, output)
+    return Progress(**load_state(checkpoint / PROGRESS))
 
 
 def _draw(output: Path, index: int, images: TargetImages, labels: Tensor, confidence: Tensor) -> None:

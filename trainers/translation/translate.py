@@ -7,8 +7,6 @@ Shape legend: h height, w width.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, to_rgb
 from trainers.data.fingerprint import hash_file
+from trainers.data.label_files import link
 from trainers.data.references import Reference, write_references
 from trainers.data.samples import Sample
 from trainers.pictures import evenly_spaced, write_panel
@@ -157,22 +156,13 @@ def _save(image: np.ndarray, path: Path) -> None:
 def _link_images(output: Path, folder: Path) -> None:
     """Everything translated so far, into a checkpoint: a second name for the same bytes where the storage can."""
     for path in sorted((output / IMAGES).rglob("*.png")):
-        place = folder / path.relative_to(output)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _link(path, place)
+        link(path, folder / path.relative_to(output))
 
 
 def _take_from_checkpoint(checkpoint: Path | None, output: Path) -> None:
     """The inverse, for a folder that is empty again."""
     for path in sorted((checkpoint / IMAGES).rglob("*.png")) if checkpoint is not None else ():
-        _link(path, output / path.relative_to(checkpoint))  # type: ignore[arg-type]
-
-
-def _link(path: Path, place: Path) -> None:
-    try:
-        os.link(path, place)
-    except OSError:
-        shutil.copyfile(path, place)
+        link(path, output / path.relative_to(checkpoint))  # type: ignore[arg-type]
 
 
 def _write_index(config: Config, inputs: Mapping[str, Path], tasks: Mapping[str, list[Task]], output: Path) -> None:
