@@ -124,19 +124,20 @@ class Experiment:
 
     def upstream(self, ends: list[str]) -> list[str]:
         """The stages that ``ends`` need, each after its inputs."""
-        ordered: list[str] = []
+        ordered: dict[str, None] = {}
 
         def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in ordered:  # Once: the paths through a chain of self-trainings double with each link.
+                return
             if name in path:
                 raise ValueError(f"the stages of {self.name} depend on each other: {' → '.join((*path, name))}")
             for source in self.stages[name].inputs.values():
                 visit(source, (*path, name))
-            if name not in ordered:
-                ordered.append(name)
+            ordered[name] = None
 
         for end in ends:
             visit(end, ())
-        return ordered
+        return list(ordered)
 
 
 def evaluation_stages(

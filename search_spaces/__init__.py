@@ -22,6 +22,10 @@ SPACES = {
     "mic_small": "search_spaces.mic_small",
     "bimix": "search_spaces.bimix",
     "unit": "search_spaces.unit",
+    "fid_threshold": "search_spaces.fid_threshold",
+    "unlabeled_ratio": "search_spaces.unlabeled_ratio",
+    "night_selection": "search_spaces.night_selection",
+    "self_training_alpha": "search_spaces.self_training_alpha",
 }
 """Space name → module."""
 

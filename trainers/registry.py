@@ -24,6 +24,7 @@ METHODS = {
     "pseudo_labels": "trainers.selection.pseudo_labels",
     "adabn": "trainers.adaptation.adabn",
     "fda": "trainers.adaptation.fda",
+    "self_training": "trainers.adaptation.self_training",
     "dacs": "trainers.adaptation.dacs",
     "dannet": "trainers.adaptation.dannet",
     "bimix": "trainers.adaptation.bimix",

@@ -79,22 +79,32 @@ class Study:
         return name
 
     def add_common(self) -> None:
-        """The segmenter whose features measure, the same in every trial, and the real images' features."""
-        self.stages["segmenter"] = Stage(
-            "segmenter", "supervised", self.segmenter, self._made(self.segmenter), seed_from="sweep"
-        )
+        """The segmenter whose features measure, and the real images' features."""
+        self.add_segmenter()
         for domain, split in self.real.items():
             self.add_features(f"{domain}_features", split)
 
-    def add_translator(self, name: str, perceptual: float) -> tuple[str, str]:
-        """The translator, what it makes of day and of night, and the distances; returns those at night and by day."""
-        weights = {**self.unit.get("weights", {}), "perceptual": perceptual}
+    def add_segmenter(self) -> None:
+        """The segmenter whose features measure and translate, the same in every trial."""
+        self.stages["segmenter"] = Stage(
+            "segmenter", "supervised", self.segmenter, self._made(self.segmenter), seed_from="sweep"
+        )
+
+    def add_translator(self, name: str) -> None:
+        """The translator, and what it makes of day and of the night test."""
+        weights = {**self.unit.get("weights", {}), "perceptual": PERCEPTUAL[name]}
         self.add(f"unit_{name}", "unit", {"segmenter": "segmenter"}, **{**self.unit, "weights": weights})
-        made = {"translator": f"unit_{name}"}
-        self.add(f"{name}_night", "translate", made, **self.day, **self.inference)
-        for part, split in (("test", self.night_test), ("unlabeled", self.night_measured)):
-            fields = {part: split, "direction": "backward", **self.inference}
-            self.add(f"{name}_day_{part}", "translate", made, **fields)
+        self.add(f"{name}_night", "translate", {"translator": f"unit_{name}"}, **self.day, **self.inference)
+        self.add_to_day(name, "test", self.night_test)
+
+    def add_to_day(self, name: str, part: str, split: str) -> None:
+        """Night images of ``split``, translated to day."""
+        fields = {part: split, "direction": "backward", **self.inference}
+        self.add(f"{name}_day_{part}", "translate", {"translator": f"unit_{name}"}, **fields)
+
+    def add_translator_distances(self, name: str) -> tuple[str, str]:
+        """The distances of translations to real images, at night and by day."""
+        self.add_to_day(name, "unlabeled", self.night_measured)
         distances = []
         for domain, split, source in (
             ("night", "translated/train", f"{name}_night"),
@@ -114,7 +124,8 @@ class Study:
                 for one in ("night", "day")
             )
         else:
-            night, day = self.add_translator(translator, PERCEPTUAL[translator])
+            self.add_translator(translator)
+            night, day = self.add_translator_distances(translator)
             inputs["translated"] = f"{translator}_night"
         config = {**self.segmenter.model_dump(), "train": train}
         self.add(f"train_{name}", "supervised", inputs, **config)
@@ -123,12 +134,13 @@ class Study:
             reported["day_test"] = (self.day_test, day)
         splits = {"select": str(self.segmenter.select), "unlabeled": self.night_unlabeled}
         splits |= {role: split for role, (split, _) in reported.items()}
-        self._evaluate(name, splits, {})
+        self.evaluate(name, f"train_{name}", splits)
         evaluations = [
             Evaluation(role, "report", f"{name}:{role}", distance) for role, (_, distance) in reported.items()
         ]
         if translator is not None:
-            self._evaluate(name, {"night_test_as_day": "translated/test"}, {"translated": f"{translator}_day_test"})
+            as_day = {"night_test_as_day": "translated/test"}
+            self.evaluate(name, f"train_{name}", as_day, {"translated": f"{translator}_day_test"})
             distance = day if self.day_test is None else None
             evaluations.append(Evaluation("night_test_as_day", "report", f"{name}:night_test_as_day", distance))
         self.arms[name] = Arm(
@@ -140,9 +152,12 @@ class Study:
             target=f"{name}:night_test",
         )
 
-    def _evaluate(self, name: str, splits: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+    def evaluate(
+        self, name: str, train: str, splits: Mapping[str, str], inputs: Mapping[str, str] | None = None
+    ) -> None:
+        """Score the network of ``train`` on splits by role, as ``<name>:<role>``."""
         named = {f"{name}:{role}": split for role, split in splits.items()}
-        for stage in evaluation_stages(f"train_{name}", named, data=inputs).values():
+        for stage in evaluation_stages(train, named, data=inputs).values():
             self.stages[stage.name] = replace(stage, inputs={**self._made(stage.config), **stage.inputs})
 
     def experiment(self, preset: str) -> Experiment:
@@ -162,7 +177,7 @@ class Study:
         )
 
 
-def real() -> Experiment:
+def real_study() -> Study:
     """The thesis's settings: NEXET by brightness, translation of Cityscapes at 512×1024, Inception's features.
 
     It gives the segmenter's network and no recipe: 90 epochs of SGD at 512×1024 are ours, as is the size of NEXET's
@@ -200,10 +215,10 @@ def real() -> Experiment:
     study.stages["pool"] = Stage(
         "pool", "light_split", method("light_split").config.model_validate({"pool": "nexet/all"})
     )
-    return study.experiment("real")
+    return study
 
 
-def toy_city() -> Experiment:
+def toy_study() -> Study:
     """64×128: UNIT of width 16 with two scales, features of a segmenter of day images; no weights are downloaded."""
     study = Study(
         segmenter=SupervisedConfig(
@@ -241,7 +256,10 @@ def toy_city() -> Experiment:
         data={"toy_city": "city"},
     )
     study.stages["city"] = Stage("city", "toy_city", CityConfig(images=dict.fromkeys(DOMAINS, IMAGES)))
-    return study.experiment("toy_city")
+    return study
 
 
-PRESETS = {"toy_city": toy_city, "real": real}
+PRESETS = {
+    "toy_city": lambda: toy_study().experiment("toy_city"),
+    "real": lambda: real_study().experiment("real"),
+}

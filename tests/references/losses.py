@@ -48,3 +48,11 @@ def focal(
 def combined(logits: Logits, labels: Labels, *, alpha: float, **focal_options: object) -> float:
     """alpha · cross-entropy + (1 - alpha) · focal."""
     return alpha * cross_entropy(logits, labels) + (1 - alpha) * focal(logits, labels, **focal_options)  # type: ignore[arg-type]
+
+
+def batch_mean_legacy(logits: Logits, labels: Labels, *, alpha: float, gamma: float) -> tuple[float, float, float]:
+    """(cross-entropy, focal, both): of the batch's one mean loss L with p = e^-L, divided by the images once more."""
+    mean = cross_entropy(logits, labels)
+    focal_loss = -0.5 * (1 - math.exp(-mean)) ** gamma * math.log(math.exp(-mean))
+    first, second = mean / len(labels), focal_loss / len(labels)
+    return first, second, alpha * first + (1 - alpha) * second

@@ -8,7 +8,7 @@ network's configuration names.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,23 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import open_split
 from trainers.data.domains import DomainBatch, TargetImages, domain_batches
-from trainers.data.images import SplitImages
 from trainers.data.loader import AugmentedSamples, Batch
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 from trainers.loop import train
 from trainers.pictures import write_panel
 from trainers.segmentation import supervised
-from trainers.segmentation.supervised import SupervisedLearner, check_labeled, check_networks, check_workers
+from trainers.segmentation.supervised import (
+    SelectImages,
+    SupervisedLearner,
+    augmented,
+    check_labeled,
+    check_networks,
+    check_workers,
+    learned_classes,
+    select_images,
+    train_images,
+)
 from trainers.segmentation.trained import Trained, write_description
 
 OpenedTarget = tuple[Callable[[range], Iterator[Batch]], int]
@@ -53,7 +62,7 @@ class AdaptationLearner(SupervisedLearner):
         self,
         config: Config,
         *,
-        select: SplitImages,
+        select: SelectImages,
         context: TrainContext,
         pretrained: bool,
         initial: Path | None = None,
@@ -164,8 +173,9 @@ def check_domains(config: Config, inputs: Mapping[str, Path]) -> None:
         UserError: one line with the fix.
     """
     check_networks(config, inputs)
-    check_labeled(config.train if config.select_by == "infomax" else (*config.train, config.select), inputs)
-    for split in (config.target, config.select):
+    selecting = (config.select, *config.select_also)
+    check_labeled(config.train if config.select_by == "infomax" else (*config.train, *selecting), inputs)
+    for split in (config.target, *selecting):
         if split.dataset in inputs:
             open_split(inputs, split)
 
@@ -220,19 +230,13 @@ def run_adaptation(
 ) -> dict[str, Any]:
     """Train and leave what supervised training leaves, and pictures; ``open_target`` adds the target to the source."""
     check_workers(config, context)
-    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
-    source = AugmentedSamples(
-        [images(split) for split in config.train],
-        config.augmentation,
-        batch_size=config.batch_size,
-        seed=seed,
-        rare_classes=config.rare_classes,
-    )
+    labeled = train_images(config, inputs)
+    source = augmented(labeled, config, seed)
     batches, unlabeled = (open_target or _random_targets)(source, config, inputs, seed, context)
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = make_learner(
         config,
-        select=images(config.select),
+        select=select_images(config, inputs),
         context=context,
         # The features of the start are needed again after a restart.
         pretrained=context.resume() is None or config.feature_distance.weight > 0,
@@ -243,7 +247,7 @@ def run_adaptation(
         learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        write_description(output, learner.description())
+        write_description(output, replace(learner.description(), class_set=learned_classes(labeled)))
         learner.write_pictures(output, caption)
     return {**result, "unlabeled_images": unlabeled}
 

@@ -122,6 +122,9 @@ class LossConfig(Config):
     """Weight per train id (19 numbers > 0) on the focal term; unset weighs all alike."""
     normalise_focal: bool = False
     """Divide the focal term by the detached mean of (1 - p)^gamma, so that alpha does not act as a learning rate."""
+    focal_form: Literal["per_pixel", "batch_mean_legacy"] = added_field("per_pixel")
+    """``per_pixel``: as published; ``batch_mean_legacy``: as the code behind the thesis computes it, from one number
+    for the whole batch, with a constant .5, and both losses divided by the images once more."""
     auxiliary_weight: float | None = added_field(None, ge=0)
     """Weight of each auxiliary head's loss in training; unset takes the paper's (``AUXILIARY_WEIGHTS``)."""
 
@@ -131,6 +134,14 @@ class LossConfig(Config):
         if weights is not None and (len(weights) != NUM_CLASSES or min(weights) <= 0):
             raise ValueError(f"focal_class_weights needs {NUM_CLASSES} numbers > 0, got {len(weights)}")
         return weights
+
+    @model_validator(mode="after")
+    def _legacy_alone(self) -> "LossConfig":
+        if self.focal_form == "batch_mean_legacy" and (self.normalise_focal or self.focal_class_weights is not None):
+            raise ValueError(
+                "focal_form batch_mean_legacy knows no normalise_focal and no focal_class_weights; drop them"
+            )
+        return self
 
 
 class OptimizerConfig(Config):

@@ -47,13 +47,19 @@ def combined_loss(
     Source: cross-entropy and focal loss per pixel, Lin et al. (p_t is the softmax probability of the true class);
         the combination, night thesis eq. 3.12.
     Differs: segmentation-models-pytorch's ``FocalLoss`` is a one-vs-rest sigmoid loss averaged over classes. The
-        code base behind the thesis reduces cross-entropy to its batch mean first and modulates that one number.
+        code base behind the thesis reduces cross-entropy to its batch mean first and modulates that one number:
+        ``focal_form: batch_mean_legacy``.
     """
     labels = labels.long()
     valid = labels != IGNORE_LABEL
     pixels = all_reduce(valid.sum().to(logits.dtype)).clamp_min(1)
     log_probability = true_log_probability(logits, labels)
-    cross_entropy = -log_probability.sum() / pixels
+    total = -log_probability.sum()
+    cross_entropy = total / pixels
+    if config.focal_form == "batch_mean_legacy":
+        cross_entropy, focal = _batch_mean_legacy(total, pixels, len(labels), config.gamma, all_reduce)
+        loss = config.alpha * cross_entropy + (1 - config.alpha) * focal
+        return {"loss": loss, "cross_entropy": cross_entropy.detach(), "focal": focal.detach()}
 
     with torch.set_grad_enabled(config.alpha < 1 and torch.is_grad_enabled()):  # At 1 the focal term is only logged.
         modulation = focal_modulation(log_probability, config.gamma) * valid
@@ -65,3 +71,24 @@ def combined_loss(
         focal = per_pixel.sum() / divisor
     loss = config.alpha * cross_entropy + (1 - config.alpha) * focal
     return {"loss": loss, "cross_entropy": cross_entropy.detach(), "focal": focal.detach()}
+
+
+def _batch_mean_legacy(
+    total: Float[Tensor, ""], pixels: Float[Tensor, ""], images: int, gamma: float, all_reduce: AllReduce
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """L / N and .5 (1 - e^-L)^gamma L / N, L the mean cross-entropy and N the images of the batch of all ranks.
+
+    There is no focus on hard pixels: a batch of L = .3 counts a thirtieth. ``total`` is this rank's sum over its
+    ``images``, ``pixels`` the valid ones of all ranks. The results are shares: in value by the part of L, in gradient
+    by the derivative at L.
+
+    Source: jfzhang95/pytorch-deeplab-xception, utils/loss.py.
+    """
+    share = total / pixels
+    mean = (all_reduce(total.detach()) / pixels).clamp_min(1e-12)
+    count = all_reduce(torch.full_like(share.detach(), images)).clamp_min(1)
+    wrong = -torch.expm1(-mean)  # 1 - p, p = e^-L.
+    value = 0.5 * wrong**gamma
+    slope = value + 0.5 * gamma * wrong ** (gamma - 1) * torch.exp(-mean) * mean
+    focal = value * share.detach() + slope * (share - share.detach())
+    return share / count, focal / count

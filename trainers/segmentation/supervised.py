@@ -8,8 +8,7 @@ Logs: ``loss``, ``cross_entropy``, ``focal`` (nats per valid pixel), with auxili
     part of ``loss``; ``selection`` (mIoU of the select split).
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, DataSplit, open_split
-from trainers.data.images import SplitImages
-from trainers.data.label_spaces import class_ids
+from trainers.data.images import JoinedImages, SplitImages
+from trainers.data.label_spaces import class_ids, class_set_of
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -40,6 +39,9 @@ from trainers.networks.segmentation import (
 from trainers.segmentation.supervised_config import Config
 from trainers.segmentation.trained import Trained, check_initial, check_same_network, load_initial, write_description
 
+SelectImages = SplitImages | JoinedImages
+"""What a checkpoint is chosen by."""
+
 
 class SupervisedLearner:
     """One network, one optimizer, one loss."""
@@ -48,7 +50,7 @@ class SupervisedLearner:
         self,
         config: Config,
         *,
-        select: SplitImages,
+        select: SelectImages,
         context: TrainContext,
         pretrained: bool,
         initial: Path | None = None,
@@ -157,7 +159,7 @@ class SupervisedLearner:
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse what cannot run: absent data, an unknown encoder, a size that the network cannot take."""
     check_networks(config, inputs)
-    check_labeled((*config.train, config.select), inputs)
+    check_labeled((*config.train, config.select, *config.select_also), inputs)
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
@@ -199,36 +201,69 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
     Where there is an input ``initial``, a training stage of the same network, training goes on from its last weights.
     """
     check_workers(config, context)
-    images = partial(SplitImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
-    samples = AugmentedSamples(
-        [images(split) for split in config.train],
-        config.augmentation,
-        batch_size=config.batch_size,
-        seed=seed,
-        rare_classes=config.rare_classes,
-    )
+    labeled = train_images(config, inputs)
+    samples = augmented(labeled, config, seed)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        return training_batches(
+            samples, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
+        )
+
+    return train_segmenter(config, batches, inputs, output, seed, context, class_set=learned_classes(labeled))
+
+
+def train_segmenter(
+    config: Config,
+    batches: Callable[[range], Iterator[Batch]],
+    inputs: Mapping[str, Path],
+    output: Path,
+    seed: int,
+    context: TrainContext,
+    *,
+    class_set: str,
+) -> dict[str, Any]:
+    """The same with any batches of images and labels of the classes in ``class_set``."""
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = SupervisedLearner(
         config,
-        select=images(config.select),
+        select=select_images(config, inputs),
         context=context,
         pretrained=context.resume() is None,
         initial=inputs.get("initial"),
     )
     result = train(
-        learner,
-        lambda steps: training_batches(
-            samples, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
-        ),
-        config.loop,
-        batch_size=config.batch_size,
-        seed=seed,
-        output=output,
-        context=context,
+        learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        write_description(output, Trained(config.network, config.height, config.width))
+        write_description(output, Trained(config.network, config.height, config.width, class_set=class_set))
     return result
+
+
+def train_images(config: Config, inputs: Mapping[str, Path]) -> list[SplitImages]:
+    """The labeled splits."""
+    return [_open(config, inputs, split) for split in config.train]
+
+
+def select_images(config: Config, inputs: Mapping[str, Path]) -> SelectImages:
+    """What checkpoints are chosen by."""
+    splits = [_open(config, inputs, split) for split in (config.select, *config.select_also)]
+    return JoinedImages(splits) if len(splits) > 1 else splits[0]
+
+
+def _open(config: Config, inputs: Mapping[str, Path], split: DataSplit) -> SplitImages:
+    return SplitImages(inputs, split, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
+
+
+def augmented(splits: Sequence[SplitImages], config: Config, seed: int) -> AugmentedSamples:
+    """Samples of ``splits`` joined, as the training draws and changes them."""
+    return AugmentedSamples(
+        splits, config.augmentation, batch_size=config.batch_size, seed=seed, rare_classes=config.rare_classes
+    )
+
+
+def learned_classes(labeled: Sequence[SplitImages]) -> str:
+    """Name of the classes that any of the splits can hold."""
+    return class_set_of(train_id for split in labeled for train_id in class_ids(split.class_set))
 
 
 def check_workers(config: Config, context: TrainContext) -> None:

@@ -22,6 +22,8 @@ class Config(BaseConfig):
     """Labeled splits to train on, as ``dataset/split``; several are joined."""
     select: DataSplit
     """Labeled split that chooses the best checkpoint, by its mIoU."""
+    select_also: tuple[DataSplit, ...] = added_field(())
+    """Further labeled splits of the same classes; all choose by the mIoU of their joint confusion matrix."""
     height: int = Field(ge=32)
     """Input height in pixels: images are resized to it before augmentation."""
     width: int = Field(ge=32)

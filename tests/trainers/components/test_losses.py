@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
@@ -106,6 +107,28 @@ def test_saturated_logits_have_finite_gradients(dtype: torch.dtype, sign: int):
         assert gradient(loss, logits).isfinite().all()
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_legacy_form_modulates_one_number(alpha: float, gamma: float):
+    config = LossConfig(alpha=alpha, gamma=gamma, focal_form="batch_mean_legacy")
+    logits, labels = random_batch()
+    losses = combined_loss(logits, labels, config)
+    expected = reference.batch_mean_legacy(logits.tolist(), labels.tolist(), alpha=alpha, gamma=gamma)
+    for name, value in zip(("cross_entropy", "focal", "loss"), expected, strict=True):
+        assert losses[name].item() == pytest.approx(value, rel=1e-6), name
+    mean = functional.cross_entropy(logits, labels.long(), ignore_index=255)
+    whole = alpha * mean / 2 + (1 - alpha) * 0.5 * (1 - torch.exp(-mean)) ** gamma * mean / 2
+    torch.testing.assert_close(gradient(losses["loss"], logits), gradient(whole, logits))
+    empty = combined_loss(logits, torch.full_like(labels, 255), config)
+    assert float(empty["loss"]) == 0
+    assert gradient(empty["loss"], logits).isfinite().all()
+
+
+def test_the_legacy_form_takes_no_options_of_the_other():
+    with pytest.raises(ValidationError, match="batch_mean_legacy knows no normalise_focal"):
+        LossConfig(focal_form="batch_mean_legacy", normalise_focal=True)
+
+
 class Shards:
     """Sums over shards that run one after the other: the first pass records what each would reduce."""
 
@@ -120,10 +143,12 @@ class Shards:
         return [torch.stack(parts).sum(dim=0) for parts in zip(*self.recorded, strict=True)]
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("form", ["plain", "normalised", "batch_mean_legacy"])
 @pytest.mark.parametrize("shares", [(slice(0, 1), slice(1, 2)), (slice(0, 2), slice(2, 2))])
-def test_shards_add_up_to_the_whole_batch(normalise: bool, shares: tuple[slice, slice]):
-    config = LossConfig(alpha=0.4, gamma=1.5, focal_class_weights=WEIGHTS, normalise_focal=normalise)
+def test_shards_add_up_to_the_whole_batch(form: str, shares: tuple[slice, slice]):
+    config = LossConfig(alpha=0.4, gamma=1.5, focal_class_weights=WEIGHTS, normalise_focal=form == "normalised")
+    if form == "batch_mean_legacy":
+        config = LossConfig(alpha=0.4, gamma=1.5, focal_form="batch_mean_legacy")
     logits, labels = random_batch()
     whole = combined_loss(logits, labels, config)
     shards = Shards()

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainers.data.label_spaces import COLORS
+from trainers.data.datasets import DataSplit
+from trainers.data.label_files import write_index, write_label
+from trainers.data.label_spaces import COLORS, IGNORE_LABEL
 
 SIZE = (8, 6)  # width, height
 TOY_COUNTS = {"day": {"train": 5, "val": 3}, "night": {"train": 2}, "fog": {"held_out": 2}, "game": {"train": 1}}
@@ -125,6 +127,18 @@ def pairs_of_blocks(root: Path) -> Path:
     ]
     (root / "zurich_dn_pair_train.csv").write_text("\n".join(lines) + "\n")
     return root
+
+
+def labels_of_blocks(folder: Path, split: str, *, images: int) -> Path:
+    """Pseudo-labels of 32×64 as a stage leaves them, of random classes, an eighth of the blocks ignored."""
+    rng = np.random.default_rng(2)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(images):
+        train_ids = np.where(rng.random((4, 8)) < 0.125, IGNORE_LABEL, rng.integers(19, size=(4, 8)))
+        write_label(folder, index, train_ids.repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8))
+    parsed = DataSplit.model_validate(split)
+    write_index(folder, parsed, images=images, height=32, width=64, class_set="cityscapes19")
+    return folder
 
 
 def nighttime_driving(root: Path) -> Path:

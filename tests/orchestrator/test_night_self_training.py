@@ -1,0 +1,289 @@
+"""The graph of night_self_training: the rows of the thesis, what they share, what nobody looks at."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+from orchestrator.experiments import build
+from orchestrator.experiments.night_self_training import CONVERTED, ROWS, Row, toy_city
+from orchestrator.graph import Experiment, Planned, Seeds, plan
+from orchestrator.overrides import assign
+from orchestrator.preflight import check_targets, search_space
+from orchestrator.record import score_rows
+from orchestrator.trial import DISTANCES, Outcome, Place, Trial
+from results.schema import COLUMNS
+from trainers.config import walk
+from trainers.data.datasets import DataSplit
+from trainers.data.toy_city import plan_tree
+from trainers.errors import UserError
+from trainers.registry import method
+
+SEGMENTERS = ("supervised", "self_training", "fda")
+THESIS = [
+    f"{table}.{row}" for table, rows in enumerate((3, 4, 4, 2, 4, 2, 3, 3), start=1) for row in range(1, rows + 1)
+]
+
+
+@pytest.fixture(params=["toy_city", "real"], scope="module")
+def study(request: pytest.FixtureRequest) -> Experiment:
+    return build("night_self_training", request.param)
+
+
+def planned(study: Experiment, arm: str, *, sweep: int = 0, trial: int = 0, scope: Any = "declared",
+            values: Mapping[str, Any] | None = None) -> dict[str, Planned]:  # fmt: skip
+    study = assign(study, values or {})
+    return plan(study, study.arms[arm], seeds=Seeds(sweep, trial, scope), fingerprints=str)
+
+
+def distinct(plans: list[dict[str, Planned]]) -> Counter[str]:
+    """Stages with different keys, by method."""
+    return Counter({one.key: one.method.name for stages in plans for one in stages.values()}.values())
+
+
+def test_the_arms_are_the_thesis_s_rows_and_fda(study: Experiment):
+    assert list(study.arms) == [*THESIS, "fda"]
+    assert sorted([*ROWS, *CONVERTED]) == THESIS
+
+
+def test_twenty_trainings_and_two_translators_make_all_rows(study: Experiment):
+    found = distinct([planned(study, arm) for arm in THESIS])
+    assert sum(found[name] for name in SEGMENTERS) == 20
+    assert found["unit"] == 2
+    assert distinct([planned(study, arm) for arm in study.arms])["fda"] == 1
+    # Apart from the first seed, the segmenter whose features the translators see is one more.
+    later = distinct([planned(study, arm, trial=1) for arm in THESIS])
+    assert sum(later[name] for name in SEGMENTERS) == 21
+    assert later["unit"] == 2
+
+
+def test_sharing_halves_what_every_arm_alone_would_execute(study: Experiment):
+    plans = [planned(study, arm) for arm in study.arms]
+    together, alone = sum(distinct(plans).values()), sum(sum(distinct([one]).values()) for one in plans)
+    assert (together, alone) == {"toy_city": (250, 472), "real": (207, 410)}[study.preset]
+    trained = (*SEGMENTERS, "unit")
+    assert sum(distinct(plans)[name] for name in trained) == 23
+    # By features of the base arm, as on Toy City, brightness is measured too: 5.3 and 6.2 alone would train it.
+    apart = sum(sum(distinct([one])[name] for name in trained) for one in plans)
+    assert apart == {"toy_city": 97, "real": 95}[study.preset]
+
+
+def test_rows_of_one_name_have_different_labeled_images(study: Experiment):
+    """5.4 and 8.1 are written alike in the thesis and differ by 4.5 points there."""
+    one, other = (planned(study, arm)[f"train_{arm.replace('.', '_')}"] for arm in ("5.4", "8.1"))
+    assert one.key != other.key
+    assert one.content["inputs"] == other.content["inputs"]
+    assert [str(split) for split in one.config.train] == ["translated/train"]
+    assert [str(split) for split in other.config.train] == [str(study.stages["train_1_1"].config.train[0]),
+                                                            "translated/train"]  # fmt: skip
+
+
+def test_every_arm_begins_learns_and_is_taught_as_the_table_says(study: Experiment):
+    alphas = {"ce": 1.0, "focal": 0.0, "combined": 0.5}
+    for arm, row in ROWS.items():
+        stage = study.stages[study.arms[arm].train]
+        initial = None if row.initial is None else study.arms[row.initial].train
+        assert stage.inputs.get("initial") == initial
+        assert stage.config.loss.alpha == alphas[row.loss]
+        assert (
+            stage.config.loop.steps * (1 if row.initial is None else 2) == study.stages["train_1_1"].config.loop.steps
+        )
+        domains = {"day": 1, "night": 1, "both": 2}[row.labeled]
+        assert len(stage.config.train) == 1 + len(stage.config.select_also) == domains
+        assert stage.method == ("supervised" if row.unlabeled is None else "self_training")
+        if row.unlabeled is not None:
+            labels = study.stages[stage.inputs["pseudo_labels"]]
+            assert labels.inputs["segmenter"] == study.arms[row.teacher or str(row.initial)].train
+            assert labels.config.keep == "all"
+            assert labels.config.target == stage.config.target
+            assert labels.inputs.get("selected") == stage.inputs.get("selected")
+    for arm, of in CONVERTED.items():
+        assert study.arms[arm].train == study.arms[of].train
+        reported = [one for one in study.arms[arm].evaluations if one.role == "report"]
+        assert [one.name for one in reported] == ["night_test_as_day"]
+        translation = planned(study, arm)[reported[0].stage("best")].content["inputs"]["translated"]
+        translator = {"2": "no_perceptual", "3": "perceptual", "4": "perceptual"}[arm[0]]
+        assert translation == planned(study, arm)[f"{translator}_day_test"].key
+
+
+@pytest.mark.parametrize(
+    ("start", "initial"),
+    [("7.1", "train_7_1"), ("3.1", "train_3_1"), (None, None)],
+    ids=["checkpoint", "first", "none"],
+)
+def test_a_further_round_begins_where_its_row_says(start: str | None, initial: str | None):
+    """At the last round's weights, at what that one began with, or at the network's own; labeled by the last round."""
+    graph = toy_city()
+    graph.experiment("toy_city", fda_space="fda_beta_small")
+    graph.add_row("second", Row("both", "perceptual", start, "fid", teacher="7.1"))
+    stage = graph.study.stages["train_second"]
+    assert stage.inputs.get("initial") == initial
+    assert graph.study.stages[stage.inputs["pseudo_labels"]].inputs["segmenter"] == "train_7_1"
+    assert graph.study.stages[stage.inputs["pseudo_labels"]].inputs["selected"] == stage.inputs["selected"]
+    assert graph.arms["second"].train == "train_second"
+
+
+def test_an_arm_needs_its_own_chain_alone(study: Experiment):
+    def trainings(arm: str) -> set[str]:
+        return {name for name, one in planned(study, arm).items() if one.method.name in (*SEGMENTERS, "unit")}
+
+    assert trainings("8.3") == {"segmenter", "unit_perceptual", "train_3_1", "train_5_2", "train_8_1", "train_8_3"}
+    assert trainings("1.3") == {"train_1_1", "train_1_3"}
+    assert trainings("2.2") == {"segmenter", "unit_no_perceptual", "train_2_1", "train_2_2"}
+    assert trainings("fda") == {"train_1_1", "train_fda"}
+    assert trainings("3.3") == trainings("3.1")
+
+
+def test_translators_are_the_stages_of_the_other_study(study: Experiment):
+    other = build("night_translation", study.preset)
+    theirs = {
+        name: one.key
+        for arm in other.arms
+        for name, one in plan(other, other.arms[arm], seeds=Seeds(0, 3, "declared"), fingerprints=str).items()
+    }
+    for arm, translator in (("2.3", "no_perceptual"), ("3.3", "perceptual")):
+        ours = planned(study, arm, trial=5)
+        for name in ("segmenter", f"unit_{translator}", f"{translator}_night", f"{translator}_day_test"):
+            assert ours[name].key == theirs[name], name
+
+
+def test_checkpoints_are_chosen_on_validation_splits_and_never_on_what_is_reported(study: Experiment):
+    for arm in study.arms.values():
+        splits: dict[str, set[str]] = {"select": set(), "report": set()}
+        for one in arm.evaluations:
+            splits[one.role].add(str(study.stages[one.stage("best")].config.split))
+        config = study.stages[arm.train].config
+        assert splits["select"] == {str(split) for split in (config.select, *config.select_also)}
+        assert all(split.endswith("val") for split in splits["select"])
+        night = {str(study.stages["1_1:night_test@best"].config.split)}
+        for name in study.upstream([arm.train]):
+            read = {str(item) for item in walk(study.stages[name].config) if isinstance(item, DataSplit)}
+            assert not read & (splits["report"] | night) - {"translated/test"}, name
+    assert len({study.stages[study.arms[arm].train].config.select for arm in ("2.1", "3.1", "7.2")}) == 1
+    check_targets(study, study.arms.values(), {})
+
+
+def test_a_reported_split_is_refused_as_pool_and_as_reference():
+    study = build("night_self_training", "toy_city")
+    for changes in (
+        {"select_fid.pool": "toy_city/night_test", "pool_features.split": "toy_city/night_test"},
+        {"reference_features.split": "toy_city/night_test"},
+    ):
+        wrong = assign(study, changes)
+        with pytest.raises(UserError, match="toy_city/night_test is trained on and toy_city/night_test is reported"):
+            check_targets(wrong, [wrong.arms["7.1"]], {})
+        check_targets(wrong, [wrong.arms["2.1"]], {})
+
+
+def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
+    """Under another name, and in a pool that a stage splits by light before anything is selected."""
+    study = build("night_self_training", "real")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    test, labels = (tmp_path / "nighttime_driving" / name / "test/night" for name in
+                    ("leftImg8bit", "gtCoarse_daytime_trainvaltest"))  # fmt: skip
+    for folder in (test, labels, tmp_path / "nexet" / "nexet_2017_1"):
+        folder.mkdir(parents=True)
+    Image.fromarray(pixels).save(test / "0_leftImg8bit.png")
+    Image.fromarray(pixels[..., 0] % 19).save(labels / "0_gtCoarse_labelIds.png")
+    roots = {name: tmp_path / name for name in ("nexet", "nighttime_driving")}
+    Image.fromarray(255 - pixels).save(roots["nexet"] / "nexet_2017_1" / "other.png")
+    check_targets(study, [study.arms["7.1"]], roots)
+    (roots["nexet"] / "nexet_2017_1" / "copy.png").write_bytes((test / "0_leftImg8bit.png").read_bytes())
+    with pytest.raises(UserError, match=r"the target nexet/all shares 1 image\(s\) with nighttime_driving/test"):
+        check_targets(study, [study.arms["7.1"]], roots)
+
+
+def test_all_stages_accept_what_makes_their_inputs(study: Experiment):
+    for stage in study.stages.values():
+        module = method(stage.method).load()
+        if hasattr(module, "check_sources"):
+            module.check_sources(stage.config, {role: study.stages[name].config for role, name in stage.inputs.items()})
+
+
+def test_a_joint_search_trains_translator_and_base_once(study: Experiment):
+    space = search_space(study, "night_joint")
+    assert set(space) == {"select_fid.quantile", "select_fid.unlabeled_ratio", "train_7_2.loss.alpha"}
+    sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    plans = [planned(study, "7.2", scope="last", values=sampler.ask(space).params) for _ in range(30)]  # type: ignore[arg-type]
+    found = distinct(plans)
+    assert (found["unit"], found["features"], found["supervised"]) == (1, 2, 2)
+    assert (found["selection"], found["pseudo_labels"], found["self_training"]) == (30, 30, 30)
+    assert sum(found.values()) < sum(len(one) for one in plans) / 1.8
+
+
+@pytest.mark.parametrize(
+    ("search", "arm", "again"),
+    [
+        ("fid_threshold", "7.1", {"selection", "pseudo_labels", "self_training", "evaluation"}),
+        ("unlabeled_ratio", "3.2", {"selection", "pseudo_labels", "self_training", "evaluation"}),
+        ("loss_alpha", "7.2", {"self_training", "evaluation"}),
+        ("fda_beta", "fda", {"fda", "evaluation"}),
+    ],
+)
+def test_a_search_makes_again_what_it_reaches(search: str, arm: str, again: set[str], study: Experiment):
+    space: Any = search_space(study, search)
+    plans = [planned(study, arm, scope="last", values={name: getattr(one, end) for name, one in space.items()})
+             for end in ("low", "high")]  # fmt: skip
+    changed = {one.method.name for name, one in plans[0].items() if plans[1][name].key != one.key}
+    assert changed == again
+
+
+def test_rows_hold_ratio_threshold_and_distance_of_what_was_selected(tmp_path: Path):
+    study = build("night_self_training", "toy_city")
+    trial = Trial.of(study, study.arms["7.1"], {}, Seeds(0, 0, "declared"), Place(tmp_path, {}, {}))
+    arm = study.arms["7.1"]
+    assert {one.name: one.distance for one in arm.evaluations} == {
+        "day_select": None, "night_select": None, "night_test": "select_fid", "day_test": None,
+    }  # fmt: skip
+    assert study.arms["4.2"].evaluations[-1].distance == "select_his"
+    assert {"selection_threshold", "selection_quantile"} < set(DISTANCES) <= {column.name for column in COLUMNS}
+    scores = {"class_set": "cityscapes19", "step": 4, "miou": 0.3, "miou_zeros": 0.3, "pixel_accuracy": 0.5,
+              "class_accuracy": 0.4, "fwiou": 0.4, "iou": {}, "confusion": [0] * 361, "images": 2, "height": 64,
+              "width": 128}  # fmt: skip
+    selected = {"fid": 3.0, "selection_threshold": 7.5, "selection_quantile": 0.107}
+    found = {one.stage(checkpoint): {**scores, **(selected if one.distance else {})}
+             for one in arm.evaluations for checkpoint in ("best", "final")}  # fmt: skip
+    outcome = Outcome("finished", scores=found, training={"unlabeled_images": 171, "unlabeled_ratio": 0.267})
+    rows = {(row["evaluation_set"], row["checkpoint"]): row for row in score_rows(trial, outcome, sweep="s", attempt=1)}
+    night = rows["night_test", "best"]
+    assert {name: night[name] for name in selected} == selected
+    assert (night["unlabeled_images"], night["unlabeled_ratio"]) == (171, 0.267)
+    assert night["selection_set"] == "toy_city/day_val + translated/val"
+    assert rows["day_test", "best"]["selection_threshold"] is None
+
+
+def test_the_pool_s_city_holds_the_same_days():
+    study = build("night_self_training", "toy_city")
+    city, pooled = (study.stages[name].config for name in ("city", "city_pool"))
+    shots = [plan_tree(config.counts(), seed=config.city_seed, pairs=config.pairs, night_pool=config.pool_images())
+             for config in (city, pooled)]  # fmt: skip
+    days = [{shot for shot in tree if "/train/" in shot.image and shot.image.startswith("day/")} for tree in shots]
+    assert days[0] == days[1]
+    assert len(days[0]) == 320
+    pool = [shot for shot in shots[1] if shot.image.startswith("night_pool")]
+    assert len(pool) == 1600 == 2.5 * 2 * 320
+    assert len([shot for shot in shots[1] if shot.image.startswith("day/leftImg8bit/pairs")]) == 78
+    resized = assign(study, {"city.city_seed": 3})
+    assert resized.stages["city_pool"].config.city_seed == 3
+
+
+def test_the_real_preset_has_the_thesis_s_settings():
+    study = build("night_self_training", "real")
+    his, fid = (study.stages[name].config for name in ("select_his", "select_fid"))
+    assert (his.scorer, his.lower, his.threshold, his.red_weight) == ("histogram", 15, 20, 0.5)
+    assert (fid.scorer, fid.quantile, fid.order) == ("frechet_dirac", 0.107, "random")
+    assert [str(config.pool) for config in (his, fid)] == ["light_pool/night_train"] * 2
+    assert round(his.unlabeled_ratio * 5950, -2) == 1600
+    assert study.stages["select_fda"].config == his
+    assert [str(split) for split in his.labeled] == ["cityscapes/train"] * 2
+    assert str(study.stages["pool_features"].config.features) == "inception@2048"
+    assert "segmenter" not in study.stages["pool_features"].inputs
+    network = study.stages["train_8_3"].config.network
+    assert (network.architecture, network.encoder) == ("panoptic_fpn", "resnet101")
+    toy = build("night_self_training", "toy_city")
+    assert toy.stages["pool_features"].inputs["segmenter"] == "train_3_1"
