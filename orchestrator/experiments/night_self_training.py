@@ -189,7 +189,10 @@ class SelfTraining:
         """Day images in the style of selected nights, which the arm of day alone labels."""
         inputs, target = self.unlabeled("fda")
         inputs |= {"initial": train("1.1"), "pseudo_labels": self.add_labels("fda", "1.1")}
-        fields = {**self.study.segmenter.model_dump(), "select_by": "miou", "loop": self.refinement, "target": target}
+        given = self.study.segmenter.model_dump()
+        # A smaller target would be padded, and a style is taken of whole images.
+        given["augmentation"]["scale_min"] = max(1.0, given["augmentation"]["scale_min"])
+        fields = {**given, "select_by": "miou", "loop": self.refinement, "target": target}
         self.study.add(train("fda"), "fda", inputs, **fields, beta=self.beta, entropy_weight=0.0)
         self.add_arm("fda", "fda", Row("day", unlabeled="fda"))
 
@@ -197,7 +200,8 @@ class SelfTraining:
         """Score the network of the row ``trained``: on the night test, or for another name on its translation."""
         study, base = self.study, plain(name)
         selects = {f"{domain}_select": split for domain, split in self.labeled(row, "val").items()}
-        study.evaluate(base, train(trained), selects, translated(row.translator))
+        for role, split in selects.items():
+            study.evaluate(base, train(trained), {role: split}, translated(row.translator) if "night" in role else {})
         study.evaluate(base, train(trained), {"unlabeled": study.night_unlabeled})
         if name == trained:
             reported = {"night_test": study.night_test, **({"day_test": study.day_test} if study.day_test else {})}

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tests.trainers.data.miniatures import cityscapes_with_depth, pairs_of_blocks
+from tests.trainers.data.miniatures import cityscapes_with_depth, labels_of_blocks, pairs_of_blocks
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -163,8 +163,32 @@ TINY["features"] = Tiny(
     {"toy_city": "toy_city", "segmenter": "segmenter"},
 )
 TINY["frechet"] = Tiny({}, {"features": "features", "reference": "features"})
+TINY["selection"] = Tiny(
+    {
+        "pool": "toy_city/day_train",
+        "labeled": ["toy_city/day_val"],
+        "quantile": 0.8,
+        "unlabeled_ratio": 1.0,
+        "order": "quantile_match",
+        "pictures": 1,
+    },
+    {"toy_city": "toy_city", "features": "features", "reference": "features"},
+)
+TINY["self_training"] = Tiny(
+    {
+        **{name: value for name, value in TINY["supervised"].config.items() if name != "loss"},
+        "target": "toy_city/night_val",
+        "select_also": ["toy_city/night_val"],
+        "composition": "batch",
+        "unlabeled_per_batch": 2,
+        "loss": {"alpha": 0.5, "focal_form": "batch_mean_legacy"},
+    },
+    {**FROM_SEGMENTER, "pseudo_labels": "pseudo_labels"},
+    record=TINY["supervised"].record,
+    two_workers=TINY["supervised"].two_workers,
+)
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
-SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features"}
+SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features", "pseudo_labels"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -248,7 +272,11 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     run("supervised", {"toy_city": toy_city}, folder)
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
-    made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs}
+    labels = labels_of_blocks(tmp_path_factory.mktemp("pseudo_labels"), "toy_city/night_val", images=3)
+    made = {
+        "toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs,
+        "pseudo_labels": labels,
+    }  # fmt: skip
     for source, name in (("translator", "unit"), ("features", "features")):
         folder = tmp_path_factory.mktemp(source)
         run(name, made, folder)

@@ -18,6 +18,7 @@ from trainers.adaptation.fda_config import Config as FDAConfig
 from trainers.components import ema
 from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
 from trainers.components.configs import LossConfig, NetworkConfig, OptimizerConfig
+from trainers.components.losses import combined_loss
 from trainers.components.mixing import MASKS
 from trainers.components.networks import AUXILIARY_WEIGHTS, OWN
 from trainers.components.pseudo_labels import WEIGHTS
@@ -77,6 +78,14 @@ def test_a_supervised_step_reads_no_value(architecture: str, alpha: float, tmp_p
         losses = learner.train_step(Batch(**labeled()), 1)
     assert set(losses) - {"auxiliary"} == {"loss", "cross_entropy", "focal"}
     assert ("auxiliary" in losses) == (architecture in AUXILIARY_WEIGHTS)
+
+
+def test_the_legacy_focal_loss_reads_no_value() -> None:
+    config = LossConfig(alpha=0.5, focal_form="batch_mean_legacy")
+    with FakeTensorMode():
+        logits, labels = torch.zeros(2, 19, 8, 8, requires_grad=True), torch.zeros(2, 8, 8, dtype=torch.uint8)
+        combined_loss(logits, labels, config)["loss"].backward()
+    assert logits.grad is not None
 
 
 @pytest.mark.parametrize("beta", [0.03, 0.5])

@@ -13,11 +13,13 @@ from PIL import Image
 from orchestrator.experiments import build
 from orchestrator.experiments.night_self_training import CONVERTED, ROWS, Row, toy_city
 from orchestrator.graph import Experiment, Planned, Seeds, plan
+from orchestrator.launch import run_in_process
 from orchestrator.overrides import assign
 from orchestrator.preflight import check_targets, search_space
 from orchestrator.record import score_rows
 from orchestrator.trial import DISTANCES, Outcome, Place, Trial
 from results.schema import COLUMNS
+from tests.orchestrator.test_night_translation import tiny
 from trainers.config import walk
 from trainers.data.datasets import DataSplit
 from trainers.data.toy_city import plan_tree
@@ -198,6 +200,13 @@ def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
         check_targets(study, [study.arms["7.1"]], roots)
 
 
+def test_fda_can_run_at_the_preset_s_size_and_augmentation(study: Experiment):
+    """Without weights to look for: a style of padded images is refused, and so is an empty window."""
+    config = study.stages["train_fda"].config
+    network = config.network.model_copy(update={"weights": "none"})
+    method("fda").load().check(config.model_copy(update={"network": network}), {})
+
+
 def test_all_stages_accept_what_makes_their_inputs(study: Experiment):
     for stage in study.stages.values():
         module = method(stage.method).load()
@@ -213,7 +222,8 @@ def test_a_joint_search_trains_translator_and_base_once(study: Experiment):
     found = distinct(plans)
     assert (found["unit"], found["features"], found["supervised"]) == (1, 2, 2)
     assert (found["selection"], found["pseudo_labels"], found["self_training"]) == (30, 30, 30)
-    assert sum(found.values()) < sum(len(one) for one in plans) / 1.8
+    alone = sum(sum(distinct([one])[name] for name in (*SEGMENTERS, "unit")) for one in plans)
+    assert (sum(found[name] for name in (*SEGMENTERS, "unit")), alone) == (33, 120)
 
 
 @pytest.mark.parametrize(
@@ -287,3 +297,38 @@ def test_the_real_preset_has_the_thesis_s_settings():
     assert (network.architecture, network.encoder) == ("panoptic_fpn", "resnet101")
     toy = build("night_self_training", "toy_city")
     assert toy.stages["pool_features"].inputs["segmenter"] == "train_3_1"
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:a Fréchet distance", "ignore:unlabeled_ratio")
+def test_the_whole_graph_runs_and_its_rows_hold_what_was_selected(tmp_path: Path):
+    """The longest chain, its converted cousin, CamVid's stand-in, and FDA."""
+    study = tiny(
+        "night_self_training",
+        city_pool={"images": {"day": {"train": 3, "val": 2}}, "pool_ratio": 3.0, "pairs": 5},
+        select_his={"lower": 0.0, "threshold": 100.0, "unlabeled_ratio": 0.5},
+        select_fda={"lower": 0.0, "threshold": 100.0, "unlabeled_ratio": 0.5},
+        select_fid={"quantile": 0.5, "unlabeled_ratio": 0.4},
+    )
+    place, rows, made = Place(storage=tmp_path, roots={}, fingerprints={}), {}, []
+    for name in ("8.3", "4.2", "1.3", "fda"):
+        trial = Trial.of(study, study.arms[name], {}, Seeds(0, 0, "declared"), place)
+        outcome = run_in_process(trial, lambda event: None)
+        assert outcome.status == "finished", outcome.message
+        made += [stage["key"] for stage in outcome.stages if not stage["hit"]]
+        for row in score_rows(trial, outcome, sweep="s", attempt=1):
+            rows[name, row["evaluation_set"], row["checkpoint"]] = row
+    assert len(made) == len(set(made))
+    night = rows["8.3", "night_test", "final"]
+    assert (night["unlabeled_images"], night["unlabeled_ratio"]) == (2, pytest.approx(2 / 6))
+    assert night["fid"] == pytest.approx(night["fid_mean_term"] + night["fid_covariance_term"])
+    assert night["selection_quantile"] == pytest.approx(5 / 9)
+    assert night["fid_features"].startswith("segmenter@3, 2 and 3 images")
+    assert night["selection_set"] == "toy_city/day_val + translated/val"
+    assert {evaluation for arm, evaluation, _ in rows if arm == "4.2"} == {
+        "day_select", "night_select", "night_test_as_day",
+    }  # fmt: skip
+    assert rows["4.2", "night_test_as_day", "best"]["selection_threshold"] == 100
+    assert rows["1.3", "night_test", "best"]["unlabeled_images"] == 3
+    assert rows["fda", "night_test", "best"]["unlabeled_images"] == 3
+    assert rows["fda", "night_test", "best"]["fid"] is None

@@ -135,24 +135,24 @@ def test_a_setting_of_one_arm_reaches_no_other(study: Experiment):
         assert (keys[0] != keys[1]) is differ
 
 
-def tiny() -> Experiment:
-    """The same graph, a few images and steps."""
-    study = build("night_translation", "toy_city")
+def tiny(name: str = "night_translation", **more: dict[str, Any]) -> Experiment:
+    """The same graph, or another with its translators, a few images and steps."""
+    study = build(name, "toy_city")
     parts = {"train": 3, "val": 2, "test": 2}
     changes: dict[str, dict[str, Any]] = {
         "city": {"images": {"day": parts, "night": parts}},
         "unit_no_perceptual": {},
         "unit_perceptual": {},
     }
-    for name in changes.keys() - {"city"}:
-        changes[name] = {"generator": {"width": 4, "blocks": 1}, "discriminator": {"width": 4}}
-    for name, stage in study.stages.items():
+    for translator in changes.keys() - {"city"}:
+        changes[translator] = {"generator": {"width": 4, "blocks": 1}, "discriminator": {"width": 4}}
+    for stage_name, stage in study.stages.items():
         if "loop" in type(stage.config).model_fields:
-            changes.setdefault(name, {})["loop"] = {"steps": 1}
+            changes.setdefault(stage_name, {})["loop"] = {"steps": 1}
     configs = {}
-    for name, change in changes.items():
-        config = study.stages[name].config
-        configs[name] = type(config).model_validate({**config.model_dump(), **change})
+    for stage_name, change in {**changes, **more}.items():
+        config = study.stages[stage_name].config
+        configs[stage_name] = type(config).model_validate({**config.model_dump(), **change})
     return study.with_configs(configs)
 
 

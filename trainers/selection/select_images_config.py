@@ -21,7 +21,8 @@ class Config(BaseConfig):
     pool: DataSplit
     """Images to choose from; labels that they may have are not read."""
     labeled: tuple[DataSplit, ...] = Field(min_length=1)
-    """The labeled splits whose images ``unlabeled_ratio`` counts by; only their number is used."""
+    """The labeled splits whose images ``unlabeled_ratio`` counts by; only their number is used, and a split that is
+    named twice counts twice: in place of a translation, what it is made of, and nothing waits for the translator."""
     scorer: Literal["histogram", "frechet_dirac", "mahalanobis", "knn_precision", "random"] = "frechet_dirac"
     """``histogram``: brightness, of the input ``colors``; ``random``: none; the others compare the input ``features``
     with the input ``reference`` (``selection.scorers``). The source's "FID" is ``frechet_dirac``."""
