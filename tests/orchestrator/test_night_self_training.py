@@ -15,8 +15,9 @@ from orchestrator.experiments.night_self_training import CONVERTED, ROWS, Row, t
 from orchestrator.graph import Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
 from orchestrator.overrides import assign
-from orchestrator.preflight import check_targets, search_space
+from orchestrator.preflight import check_targets
 from orchestrator.record import score_rows
+from orchestrator.spaces import search_space
 from orchestrator.trial import DISTANCES, Outcome, Place, Trial
 from results.schema import COLUMNS
 from tests.orchestrator.test_night_translation import tiny
