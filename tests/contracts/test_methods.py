@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tests.trainers.data.miniatures import cityscapes_with_depth, pairs_of_blocks
+from tests.trainers.data.miniatures import blocks_in_haze, cityscapes_with_depth, pairs_of_blocks
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -158,13 +158,34 @@ TINY["translate"] = Tiny(
     {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
     {"toy_city": "toy_city", "translator": "translator"},
 )
+TINY["dfs"] = Tiny(
+    {
+        "source": "dehazing/hazy:5",
+        "target": "dehazing/clear",
+        "select": "dehazing/hazy:-2",
+        "select_target": "dehazing/clear",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {"width": 4, "depth": 4},
+        "discriminator": {"width": 4, "layers": 2},
+        "features": "segmenter@2",
+        "augmentation": {"horizontal_flip": 0.5},
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"dehazing": "dehazing", "segmenter": "segmenter"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+)
+TINY["image_quality"] = Tiny({"split": "dehazing/hazy", "reference": "dehazing/clear"}, {"dehazing": "dehazing"})
 TINY["features"] = Tiny(
     {"split": "toy_city/day_train", "features": "segmenter@2", "height": 32, "width": 64, "batch_size": 3},
     {"toy_city": "toy_city", "segmenter": "segmenter"},
 )
 TINY["frechet"] = Tiny({}, {"features": "features", "reference": "features"})
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
-SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features"}
+SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "dehazing", "translator", "features"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -248,7 +269,9 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     run("supervised", {"toy_city": toy_city}, folder)
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
+    haze = blocks_in_haze(tmp_path_factory.mktemp("dehazing"))
     made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs}
+    made["dehazing"] = haze
     for source, name in (("translator", "unit"), ("features", "features")):
         folder = tmp_path_factory.mktemp(source)
         run(name, made, folder)

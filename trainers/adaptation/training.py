@@ -243,7 +243,8 @@ def run_adaptation(
         learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        write_description(output, learner.description())
+        seen = (*config.train, config.target)
+        write_description(output, learner.description(), seen=seen, initial=inputs.get("initial"))
         learner.write_pictures(output, caption)
     return {**result, "unlabeled_images": unlabeled}
 

@@ -227,7 +227,8 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         context=context,
     )
     if context.rank == 0:
-        write_description(output, Trained(config.network, config.height, config.width))
+        trained = Trained(config.network, config.height, config.width)
+        write_description(output, trained, seen=config.train, initial=inputs.get("initial"))
     return result
 
 
