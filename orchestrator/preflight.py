@@ -243,8 +243,10 @@ def check_methods(trial: Trial) -> None:
         module = planned.method.load()
         module.check(planned.config, dict(trial.place.roots))
         if hasattr(module, "check_sources"):
-            sources = planned.stage.inputs.items()
-            module.check_sources(planned.config, {role: trial.planned[name].config for role, name in sources})
+            sources = {role: trial.planned[name].config for role, name in planned.stage.inputs.items()}
+            module.check_sources(planned.config, sources)
+            if hasattr(module, "check_apart") and "segmenter" in sources:
+                module.check_apart(planned.config, dict(sources["segmenter"]).get("train", ()), trial.place.roots)
 
 
 def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:

@@ -96,6 +96,9 @@ class Trial:
 DISTANCES = ("fid", "fid_mean_term", "fid_covariance_term", "kid", "fid_features", "fid_weights_hash")
 """Columns of the leaderboard that a distance between sets of images fills."""
 
+QUALITIES = ("psnr", "ssim")
+"""Columns that a comparison of images with their references fills."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -178,7 +181,12 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         scores={
             evaluation.stage(checkpoint): {
                 **result(evaluation.stage(checkpoint)),
-                **({} if evaluation.distance is None else _distance(result(evaluation.distance))),
+                **{
+                    name: value
+                    for stage in evaluation.measures(checkpoint)
+                    for name, value in result(stage).items()
+                    if name in (*DISTANCES, *QUALITIES)
+                },
             }
             for evaluation in arm.evaluations
             for checkpoint in CHECKPOINTS
@@ -192,11 +200,6 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         },
         hardware=hardware(trial.place.device_type),
     )
-
-
-def _distance(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What the rows of an evaluation hold of a distance."""
-    return {name: measured.get(name) for name in DISTANCES}
 
 
 def failure(error: BaseException, storage: Path) -> Outcome:

@@ -22,6 +22,7 @@ SPACES = {
     "mic_small": "search_spaces.mic_small",
     "bimix": "search_spaces.bimix",
     "unit": "search_spaces.unit",
+    "dfs": "search_spaces.dfs",
 }
 """Space name → module."""
 
