@@ -93,7 +93,9 @@ class Arm:
         """Every stage that must exist for the arm's rows."""
         names = [evaluation.base or evaluation.name for evaluation in self.evaluations]
         extra = [] if self.target_unlabeled in names else [self.target_unlabeled]
-        measures = [stage for one in self.evaluations for checkpoint in CHECKPOINTS for stage in one.measures(checkpoint)]
+        measures = [
+            stage for one in self.evaluations for checkpoint in CHECKPOINTS for stage in one.measures(checkpoint)
+        ]
         scored = (f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS)
         return [*scored, *dict.fromkeys(measures)]
 

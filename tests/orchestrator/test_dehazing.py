@@ -72,7 +72,9 @@ def test_the_same_hazy_images_are_scored_with_and_without_dehazing(study: Experi
 def test_nothing_that_is_reported_trains_or_selects(study: Experiment):
     for arm in study.arms.values():
         base = study.arms["no_dehazing"]
-        reported = {str(study.stages[one.stage("best")].config.split) for one in base.evaluations if one.role == "report"}
+        reported = {
+            str(study.stages[one.stage("best")].config.split) for one in base.evaluations if one.role == "report"
+        }
         for name in study.upstream([arm.train]):
             read = {str(item) for item in walk(study.stages[name].config) if isinstance(item, DataSplit)}
             assert not read & reported, name
@@ -91,9 +93,9 @@ def test_methods_accept_their_sources(study: Experiment):
         module = method(stage.method).load()
         if hasattr(module, "check_sources"):
             module.check_sources(stage.config, {role: study.stages[name].config for role, name in stage.inputs.items()})
-    with pytest.raises(UserError, match="weights.segmentation and select_by=miou need an input `segmenter`"):
-        config = study.stages["dfs_pixel"].config
-        method("dfs").load().check_sources(config, {})
+    check = method("dfs").load().check_sources
+    with pytest.raises(UserError, match=r"weights\.segmentation and select_by=miou need an input `segmenter`"):
+        check(study.stages["dfs_pixel"].config, {})
 
 
 def test_the_real_preset_has_the_release_s_settings():
@@ -118,7 +120,9 @@ def test_a_segmenter_of_the_same_places_is_refused_before_anything_runs(tmp_path
     dfs = type(config).model_validate({**config.model_dump(), **small})
     check = method("dfs").load().check_apart
     check(dfs, [DataSplit.model_validate("cityscapes/train:1")], roots)
-    with pytest.raises(UserError, match=r"the segmenter's cityscapes/train:2 shares 1 image\(s\) with the hazy or clear"):
+    with pytest.raises(
+        UserError, match=r"the segmenter's cityscapes/train:2 shares 1 image\(s\) with the hazy or clear"
+    ):
         check(dfs, [DataSplit.model_validate("cityscapes/train:2")], roots)
 
 

@@ -26,6 +26,7 @@ from trainers.data.sampling import derive_seed, sample_index
 from trainers.data.transforms import augment_labeled_pair, build_augmentation
 from trainers.errors import UserError
 
+
 def frames(roots: Mapping[str, Path], split: DataSplit) -> list[str]:
     """The frame of each image of ``split``, in order; of a translation that of the image that it was made of."""
     root = roots[split.dataset]

@@ -135,7 +135,10 @@ def blocks_in_haze(root: Path) -> Path:
         clear = np.array(COLORS)[train_ids] * 3 // 4 + rng.integers(60, size=(32, 64, 3))
         share = np.linspace(0.2, 0.8, 32)[:, None, None]
         frame = f"aachen_{number:06d}_000019"
-        save(root / "a" / f"{frame}_leftImg8bit_foggy_beta_0.02.png", (clear * share + 230 * (1 - share)).astype(np.uint8))
+        save(
+            root / "a" / f"{frame}_leftImg8bit_foggy_beta_0.02.png",
+            (clear * share + 230 * (1 - share)).astype(np.uint8),
+        )
         save(root / "b" / f"{frame}_leftImg8bit.png", clear.astype(np.uint8))
         save(root / "c" / f"{frame}_gtFine_labelIds.png", np.array(CITYSCAPES_LABEL_IDS)[train_ids].astype(np.uint8))
     return root
