@@ -246,7 +246,9 @@ def check_methods(trial: Trial) -> None:
             sources = {role: trial.planned[name].config for role, name in planned.stage.inputs.items()}
             module.check_sources(planned.config, sources)
             if hasattr(module, "check_apart") and "segmenter" in sources:
-                module.check_apart(planned.config, dict(sources["segmenter"]).get("train", ()), trial.place.roots)
+                trained = dict(sources["segmenter"])
+                seen = [*trained.get("train", ()), *([trained["target"]] if "target" in trained else [])]
+                module.check_apart(planned.config, seen, trial.place.roots)
 
 
 def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:

@@ -108,11 +108,6 @@ class MatchedImages(Dataset[tuple[Tensor, Tensor]]):
         image, label = images[position]
         return torch.cat([image, self.target[partner][0]]), label
 
-    def files(self) -> list[Path]:
-        """Every image in use, of both sides."""
-        pairs = [(images.samples[index].image, self.target.samples[p].image) for images, index, p in self._places]
-        return sorted({path for pair in pairs for path in pair})
-
 
 class AugmentedMatches(Dataset[tuple[Tensor, Tensor]]):
     """Pairs addressed by (step, slot), a pure function of (seed, step, slot): images and label move alike."""
