@@ -176,7 +176,7 @@ TINY["dfs"] = Tiny(
     },
     {"dehazing": "dehazing", "segmenter": "segmenter"},
     record={"optimizer": {"learning_rate": 3e-6}},
-    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-5}},
 )
 TINY["image_quality"] = Tiny({"split": "dehazing/hazy", "reference": "dehazing/clear"}, {"dehazing": "dehazing"})
 TINY["features"] = Tiny(

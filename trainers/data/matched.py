@@ -5,6 +5,7 @@ Shape legend: n images of this rank, h height, w width, ch and cw those of the c
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -88,9 +89,9 @@ class MatchedImages(Dataset[tuple[Tensor, Tensor]]):
         cache_bytes: int = 2 << 30,
     ) -> None:
         """``cache_bytes`` holds for each split."""
-        size = {"height": height, "width": width, "cache_bytes": cache_bytes}
-        self.sources = [SplitImages(roots, source, **size) for source in sources]
-        self.target = TargetImages(roots, target, **size)
+        read = partial(SplitImages, roots, height=height, width=width, cache_bytes=cache_bytes)
+        self.sources = [read(source) for source in sources]
+        self.target = TargetImages(roots, target, height=height, width=width, cache_bytes=cache_bytes)
         self.height, self.width = height, width
         self.class_set = self.sources[0].class_set
         self._places = [
@@ -122,7 +123,8 @@ class AugmentedMatches(Dataset[tuple[Tensor, Tensor]]):
         index = sample_index(self._seed, step, slot, batch_size=self._batch_size, num_samples=len(self._matched))
         pair, label = self._matched[index]
         seed = derive_seed(self._seed, "augment", step, slot)
-        image, partner, label = augment_labeled_pair(*pair.chunk(2), label, self._augmentation, seed=seed)
+        image, partner = pair.chunk(2)
+        image, partner, label = augment_labeled_pair(image, partner, label, self._augmentation, seed=seed)
         return torch.cat([image, partner]), label
 
 
