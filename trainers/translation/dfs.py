@@ -11,9 +11,9 @@ Source: de Blois et al., Learning of Image Dehazing Models for Segmentation Task
 Differs: the segmentation loss is that of a segmenter with classes, by default cross-entropy; ``l2_color`` is the one
     nearest to the release, see ``losses.color_distance``. The release's tuning of the segmenter after epoch 50 is
     left out: it zeroes the gradients between backward and step, so nothing is tuned. Its second perceptual term, on
-    segmentations, is never added and left out too. Features see ImageNet's normalization, where the release gives them
-    [-1, 1]: at about 2.2 times its scale. Checkpoints are chosen by mIoU or PSNR, where it takes the least mean squared
-    difference of colors.
+    segmentations, is never added and left out too. Its networks and its VGG16 are not published: the generator is
+    pix2pix's U-Net, the features are taken to be relu2_2 (the second that its VGG16 returns), of images normalized as
+    ImageNet's. Checkpoints are chosen by mIoU or PSNR, where it takes the least mean squared difference of colors.
 Logs: ``loss`` (of the generator, weighed), ``adversarial``, ``pixel`` (mean absolute difference in [0, 2]),
     ``perceptual``, ``segmentation``, each where its weight is not 0; ``discriminator`` (halved; ln 2 at a draw with the
     logarithmic loss), ``discriminator_accuracy`` (share of patches judged right); ``psnr`` in dB on the selection split
@@ -168,7 +168,7 @@ class DFSLearner:
             with self._autocast():
                 dehazed = self.generator(signed(batch.images)).float()
             error = mean_squared_error((dehazed + 1) * 127.5, batch.partners)
-            decibels += 10 * torch.log10(PEAK**2 / error).sum()
+            decibels += 10 * torch.log10(PEAK**2 / error.clamp_min(1e-9)).sum()  # No selection is infinite.
             if self._segmenter is not None:
                 tally.add(self._segmented(dehazed), batch.labels)
         found = {"psnr": float(self.context.all_reduce(decibels)) / len(self._select)}
