@@ -56,10 +56,17 @@ class Evaluation:
     distance: str | None = None
     """The ``frechet`` stage whose distance stands in the same rows: of translations to the domain of this split; or
     the ``selection`` that chose what was trained on, whose threshold stands there too."""
+    quality: str | None = None
+    """Name, without the checkpoint, of the ``image_quality`` stages whose PSNR and SSIM stand in the same rows."""
 
     def stage(self, checkpoint: str) -> str:
         """The stage that scores ``checkpoint``."""
         return f"{self.base or self.name}@{checkpoint}"
+
+    def measures(self, checkpoint: str) -> list[str]:
+        """The stages whose numbers stand beside its scores."""
+        quality = None if self.quality is None else f"{self.quality}@{checkpoint}"
+        return [stage for stage in (self.distance, quality) if stage is not None]
 
 
 @dataclass(frozen=True)
@@ -87,8 +94,11 @@ class Arm:
         """Every stage that must exist for the arm's rows."""
         names = [evaluation.base or evaluation.name for evaluation in self.evaluations]
         extra = [] if self.target_unlabeled in names else [self.target_unlabeled]
-        distances = [evaluation.distance for evaluation in self.evaluations if evaluation.distance is not None]
-        return [*(f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS), *distances]
+        measures = [
+            stage for one in self.evaluations for checkpoint in CHECKPOINTS for stage in one.measures(checkpoint)
+        ]
+        scored = (f"{name}@{checkpoint}" for name in names + extra for checkpoint in CHECKPOINTS)
+        return [*scored, *dict.fromkeys(measures)]
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,21 @@ def absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: str(absolute(Path(value), name)) if is_path(name, value) else value for name, value in values.items()}
 
 
+def artifact_features(values: Mapping[str, Any], storage: Path) -> dict[str, Any]:
+    """``values`` with every ``segmenter[@LAYER]:artifact:KEY`` as the path of that artifact's folder.
+
+    Raises:
+        UserError: no or several such artifacts.
+    """
+
+    def found(value: Any) -> Any:
+        network, separator, key = value.partition(":artifact:") if isinstance(value, str) else ("", "", "")
+        is_segmenter = separator and network.partition("@")[0] == "segmenter"
+        return f"{network}:{find_artifact(f'artifact:{key}', storage).resolve()}" if is_segmenter else value
+
+    return {name: found(value) for name, value in values.items()}
+
+
 def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
     """Separate ``data.<data set>.root`` from the fields of stages."""
     fields, roots = {}, {}

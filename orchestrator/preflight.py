@@ -244,8 +244,12 @@ def check_methods(trial: Trial) -> None:
         module = planned.method.load()
         module.check(planned.config, dict(trial.place.roots))
         if hasattr(module, "check_sources"):
-            sources = planned.stage.inputs.items()
-            module.check_sources(planned.config, {role: trial.planned[name].config for role, name in sources})
+            sources = {role: trial.planned[name].config for role, name in planned.stage.inputs.items()}
+            module.check_sources(planned.config, sources)
+            if hasattr(module, "check_apart") and "segmenter" in sources:
+                trained = dict(sources["segmenter"])
+                seen = [*trained.get("train", ()), *([trained["target"]] if "target" in trained else [])]
+                module.check_apart(planned.config, seen, trial.place.roots)
 
 
 def find_arms(experiment: Experiment, names: str | None) -> list[Arm]:

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.artifacts import Store
 from orchestrator.graph import CHECKPOINTS, configuration, flatten
 from orchestrator.provenance import command, git_state, versions
-from orchestrator.trial import DISTANCES, Outcome, Trial
+from orchestrator.trial import DISTANCES, QUALITIES, Outcome, Trial
 from results.schema import SCHEMA_VERSION
 from results.store import read_scores, write_curves, write_scores
 
@@ -58,7 +58,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "selection_set": selection or None,
                     "selection_metric": train.get("select_by", "miou") if selection else None,
                     **{name: result[name] for name in SCORES},
-                    **{name: result.get(name) for name in DISTANCES},
+                    **{name: result.get(name) for name in (*DISTANCES, *QUALITIES)},
                     **{f"iou.{name}": value for name, value in result["iou"].items()},
                     "confusion": result["confusion"],
                     "images": result["images"],

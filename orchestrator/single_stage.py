@@ -1,4 +1,4 @@
-"""Make one stage outside of any experiment, through the same store: a packed data set, a foggy one.
+"""Make one stage outside of any experiment, through the same store: a packed data set, a foggy one, a translated one.
 
 No row of a leaderboard refers to such an artifact, so it is pinned: ``pinned/<key>.json`` in the storage keeps ``gc``
 away from it; who deletes that file gives it up.
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 PINNED = "pinned"
 
 
-def make_stage(stage: Stage, *, storage: Path, roots: Mapping[str, Path], observe: Observe) -> tuple[Artifact, bool]:
+def make_stage(
+    stage: Stage,
+    *,
+    storage: Path,
+    roots: Mapping[str, Path],
+    observe: Observe,
+    inputs: Mapping[str, Path] | None = None,
+) -> tuple[Artifact, bool]:
     """The artifact of ``stage``, made or found; and whether it existed.
+
+    ``inputs``: role → folder of the artifact that takes it.
 
     Raises:
         UserError: the stage refuses its configuration or its data.
@@ -39,10 +48,12 @@ def make_stage(stage: Stage, *, storage: Path, roots: Mapping[str, Path], observ
     require_writable(storage)
     torch.set_num_threads(num_cpus())
     prints = {str(split): split_fingerprint(storage, roots, split) for split in external_splits(stage)}
-    planned = plan_stage(stage, {}, seed=None, fingerprints=lambda split: prints[str(split)])
-    planned.method.load().check(planned.config, dict(roots))
+    keys = {role: folder.name for role, folder in (inputs or {}).items()}
+    planned = plan_stage(stage, keys, seed=None, fingerprints=lambda split: prints[str(split)])
+    folders = {**roots, **(inputs or {})}
+    planned.method.load().check(planned.config, folders)
     store = Store(storage)
-    (report,) = Walk({stage.name: planned}, store, roots, make_context, observe).run([stage.name])
+    (report,) = Walk({stage.name: planned}, store, folders, make_context, observe).run([stage.name])
     pin = storage / PINNED / f"{planned.key}.json"
     if not pin.is_file():
         publish_json(pin, {"method": planned.method.name, "command": command()})

@@ -99,6 +99,9 @@ DISTANCES = (
 )  # fmt: skip
 """Columns of the leaderboard that a distance between sets of images fills, or a selection of images, which is one."""
 
+QUALITIES = ("psnr", "ssim")
+"""Columns that a comparison of images with their references fills."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -181,7 +184,12 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         scores={
             evaluation.stage(checkpoint): {
                 **result(evaluation.stage(checkpoint)),
-                **({} if evaluation.distance is None else _distance(result(evaluation.distance))),
+                **{
+                    name: value
+                    for stage in evaluation.measures(checkpoint)
+                    for name, value in result(stage).items()
+                    if name in (*DISTANCES, *QUALITIES)
+                },
             }
             for evaluation in arm.evaluations
             for checkpoint in CHECKPOINTS
@@ -195,11 +203,6 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
         },
         hardware=hardware(trial.place.device_type),
     )
-
-
-def _distance(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What the rows of an evaluation hold of a distance."""
-    return {name: measured.get(name) for name in DISTANCES}
 
 
 def failure(error: BaseException, storage: Path) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a column is added or changes its meaning; readers refuse files with a larger one."""
 
 CLASS_NAMES = (
@@ -105,6 +105,8 @@ COLUMNS = (
     Column("kid", _FLOAT, "kernel distance of the same features (unbiased: may be below 0)"),
     Column("fid_features", _TEXT, "network and layer of the features"),
     Column("fid_weights_hash", _TEXT, "SHA-256 of that network's weights"),
+    Column("psnr", _FLOAT, "peak signal-to-noise ratio to the reference images, mean", "dB", higher_is_better=True),
+    Column("ssim", _FLOAT, "structural similarity to them, mean, in [-1, 1]", higher_is_better=True),
     Column("seconds", _FLOAT, "wall-clock time of the trial", "s"),
     Column("seconds_saved", _FLOAT, "what the stages that were hits had cost", "s", higher_is_better=True),
     Column("steps", _INT, "optimizer steps of all the trial's stages"),

@@ -26,6 +26,7 @@ SPACES = {
     "unlabeled_ratio": "search_spaces.unlabeled_ratio",
     "night_selection": "search_spaces.night_selection",
     "self_training_alpha": "search_spaces.self_training_alpha",
+    "dfs": "search_spaces.dfs",
 }
 """Space name → module."""
 

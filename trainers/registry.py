@@ -29,9 +29,11 @@ METHODS = {
     "dannet": "trainers.adaptation.dannet",
     "bimix": "trainers.adaptation.bimix",
     "unit": "trainers.translation.unit",
+    "dfs": "trainers.translation.dfs",
     "translate": "trainers.translation.translate",
     "features": "trainers.measures.features",
     "frechet": "trainers.measures.frechet",
+    "image_quality": "trainers.measures.image_quality",
     "light_split": "trainers.selection.light_split",
     "selection": "trainers.selection.select_images",
 }

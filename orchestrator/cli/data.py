@@ -1,7 +1,7 @@
-"""``nightshift data``: make, check, index and pack data sets."""
+"""``nightshift data``: make, check, index, pack, fog and translate data sets."""
 
 import json as json_module
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -216,7 +216,42 @@ def fog(
     typer.echo(str(artifact.folder) + (" (existed)" if hit else ""))
 
 
-def _make(stage: "Stage", dataset: str, root: Path, storage: Path | None, what: str) -> "tuple[Artifact, bool]":
+@app.command()
+def translate(
+    translator: Annotated[str, typer.Argument(help="artifact:KEY of a trained `dfs` or `unit` stage.")],
+    dataset: Annotated[str, typer.Option(help="Name of the data set; `images` is any folder of images.")],
+    root: Root,
+    split: Annotated[str, typer.Option(help="A split, or a part such as val:20.")] = "all",
+    direction: Annotated[Literal["forward", "backward"], typer.Option(help="As it was trained, or back.")] = "forward",
+    weights: Annotated[Literal["best", "final"], typer.Option(help="Which weights.")] = "best",
+    storage: options.Storage = None,
+) -> None:
+    """Put every image of a split through a trained translator, in its own size; prints the folder of PNGs.
+
+    Example: `nightshift data translate artifact:5750 --dataset foggy_cityscapes --root foggy --split val_beta_0.02`
+    """
+    from orchestrator.graph import Stage
+    from orchestrator.preflight import default_storage
+    from orchestrator.weights import find_artifact
+    from trainers.translation.translate_config import Config
+
+    _refuse_packed(dataset, root)
+    (one,) = _splits(dataset, split)
+    folder = find_artifact(translator, (storage or default_storage()).resolve())
+    fields = {"unlabeled": one, "direction": direction, "checkpoint": weights}
+    stage = Stage("translate", "translate", _validated(Config, fields, "translate"))
+    artifact, hit = _make(stage, dataset, root, storage, "translating", inputs={"translator": folder})
+    typer.echo(str(artifact.folder / "images" / "unlabeled") + (" (existed)" if hit else ""))
+
+
+def _make(
+    stage: "Stage",
+    dataset: str,
+    root: Path,
+    storage: Path | None,
+    what: str,
+    inputs: Mapping[str, Path] | None = None,
+) -> "tuple[Artifact, bool]":
     """Make a stage of one data set, with a line where it waits for another process."""
     from orchestrator.preflight import default_storage
     from orchestrator.single_stage import make_stage
@@ -226,7 +261,7 @@ def _make(stage: "Stage", dataset: str, root: Path, storage: Path | None, what: 
             typer.echo(f"{what}: {event.text}", err=True)
 
     where = (storage or default_storage()).resolve()
-    return make_stage(stage, storage=where, roots={dataset: root.resolve()}, observe=observe)
+    return make_stage(stage, storage=where, roots={dataset: root.resolve()}, observe=observe, inputs=inputs)
 
 
 def _validated(config: Any, fields: dict[str, Any], name: str) -> Any:

@@ -95,11 +95,17 @@ class Setup:
 
         Paths become absolute, so that ``resume`` finds them from anywhere.
         """
-        from orchestrator.overrides import absolute_paths, initial_weights, parse_assignments, read_config_file
+        from orchestrator.overrides import (
+            absolute_paths,
+            artifact_features,
+            initial_weights,
+            parse_assignments,
+            read_config_file,
+        )
 
         found = read_config_file(self.config_file) if self.config_file else {}
         found |= initial_weights(experiment, self.init, self.where) if self.init else {}
-        return absolute_paths(found | parse_assignments(self.assignments or []))
+        return artifact_features(absolute_paths(found | parse_assignments(self.assignments or [])), self.where)
 
     def configured(self, name: str) -> "tuple[Experiment, Request]":
         """The experiment with every change from the command line, and what is asked of this machine."""

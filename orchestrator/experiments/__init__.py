@@ -16,6 +16,7 @@ EXPERIMENTS = {
     "bimix": "orchestrator.experiments.bimix",
     "night_translation": "orchestrator.experiments.night_translation",
     "night_self_training": "orchestrator.experiments.night_self_training",
+    "dehazing": "orchestrator.experiments.dehazing",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

@@ -17,7 +17,12 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tests.trainers.data.miniatures import cityscapes_with_depth, labels_of_blocks, pairs_of_blocks
+from tests.trainers.data.miniatures import (
+    blocks_in_haze,
+    cityscapes_with_depth,
+    labels_of_blocks,
+    pairs_of_blocks,
+)
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -158,6 +163,27 @@ TINY["translate"] = Tiny(
     {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
     {"toy_city": "toy_city", "translator": "translator"},
 )
+TINY["dfs"] = Tiny(
+    {
+        "source": "dehazing/hazy:5",
+        "target": "dehazing/clear",
+        "select": "dehazing/hazy:-2",
+        "select_target": "dehazing/clear",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {"width": 4, "depth": 4},
+        "discriminator": {"width": 4, "layers": 2},
+        "features": "segmenter@2",
+        "augmentation": {"horizontal_flip": 0.5},
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"dehazing": "dehazing", "segmenter": "segmenter"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-5}},
+)
+TINY["image_quality"] = Tiny({"split": "dehazing/hazy", "reference": "dehazing/clear"}, {"dehazing": "dehazing"})
 TINY["features"] = Tiny(
     {"split": "toy_city/day_train", "features": "segmenter@2", "height": 32, "width": 64, "batch_size": 3},
     {"toy_city": "toy_city", "segmenter": "segmenter"},
@@ -188,7 +214,9 @@ TINY["self_training"] = Tiny(
     two_workers=TINY["supervised"].two_workers,
 )
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
-SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features", "pseudo_labels"}
+SOURCES = {
+    "toy_city", "segmenter", "cityscapes", "dark_zurich", "dehazing", "translator", "features", "pseudo_labels"
+}  # fmt: skip
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -273,9 +301,10 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
     labels = labels_of_blocks(tmp_path_factory.mktemp("pseudo_labels"), "toy_city/night_val", images=3)
+    haze = blocks_in_haze(tmp_path_factory.mktemp("dehazing"))
     made = {
         "toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs,
-        "pseudo_labels": labels,
+        "dehazing": haze, "pseudo_labels": labels,
     }  # fmt: skip
     for source, name in (("translator", "unit"), ("features", "features")):
         folder = tmp_path_factory.mktemp(source)

@@ -26,11 +26,15 @@ from trainers.context import PlainContext
 from trainers.data.domains import DomainBatch
 from trainers.data.images import SplitImages
 from trainers.data.loader import Batch
+from trainers.data.matched import MatchedBatch, MatchedImages
 from trainers.data.pairs import PairBatch
 from trainers.networks.output_discriminator import OutputDiscriminator
 from trainers.networks.segmentation import Segmenter, build_segmenter
 from trainers.segmentation.supervised import SupervisedLearner
 from trainers.segmentation.supervised_config import Config
+from trainers.translation.dfs import DFSLearner
+from trainers.translation.dfs_config import Config as DFSConfig
+from trainers.translation.losses import SEGMENTATION_LOSSES
 from trainers.translation.unit import UNITLearner
 from trainers.translation.unit_config import Config as UNITConfig
 
@@ -168,6 +172,36 @@ def test_a_unit_step_reads_no_value(gan_loss: str, tmp_path: Path, monkeypatch: 
         learner = UNITLearner(config, context=PlainContext(tmp_path), seed=1, features=features)
         losses = learner.train_step(both_domains(), config.loop.score_every_steps)
     assert {"loss", "adversarial", "discriminator", "perceptual", "cycle", "discriminator_accuracy"} < set(losses)
+
+
+@pytest.mark.parametrize("kind", SEGMENTATION_LOSSES)
+@pytest.mark.parametrize("gan_loss", ["lsgan", "log"])
+def test_a_dfs_step_reads_no_value(kind: str, gan_loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a step whose pictures are kept."""
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    fields = {
+        **{name: COMMON[name] for name in ("height", "width", "batch_size")},
+        "source": "dehazing/hazy:5",
+        "target": "dehazing/clear",
+        "select": "dehazing/hazy:-2",
+        "select_target": "dehazing/clear",
+        "generator": {"width": 4, "depth": 4},
+        "discriminator": {"width": 4},
+        "features": "vgg16@relu1_2:random",
+        "segmentation_loss": kind,
+        "gan_loss": gan_loss,
+        "loop": {"steps": 2, "score_every_steps": 2},
+    }
+    config = DFSConfig.model_validate(fields)
+    with FakeTensorMode():
+        batch = MatchedBatch(**labeled(), partners=labeled()["images"])
+        frozen = {"segmenter": torch.nn.Conv2d(3, 19, 1), "features": torch.nn.Conv2d(3, 4, 3)}
+        learner = DFSLearner(
+            config, select=MatchedImages.__new__(MatchedImages), context=PlainContext(tmp_path), **frozen
+        )
+        losses = learner.train_step(batch, config.loop.score_every_steps)
+    names = {"loss", "adversarial", "pixel", "perceptual", "segmentation", "discriminator", "discriminator_accuracy"}
+    assert set(losses) == names
 
 
 def test_the_guard_fires_where_a_value_is_read() -> None:

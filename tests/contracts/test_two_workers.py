@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from tests.contracts import two_networks
 from tests.contracts.test_methods import ALL, SOURCES, TIMES, TINY, arguments, read
-from tests.trainers.data.miniatures import cityscapes_with_depth, labels_of_blocks, pairs_of_blocks
+from tests.trainers.data.miniatures import (
+    blocks_in_haze,
+    cityscapes_with_depth,
+    labels_of_blocks,
+    pairs_of_blocks,
+)
 from trainers.components.losses import combined_loss
 from trainers.context import SAVE_AND_EXIT, STOP, DistributedContext, PlainContext, TrainContext
 from trainers.data.images import SplitImages
@@ -139,6 +144,7 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cityscapes_with_depth(folder / "cityscapes")
     pairs_of_blocks(folder / "dark_zurich")
     labels_of_blocks(folder / "pseudo_labels", "toy_city/night_val", images=3)
+    blocks_in_haze(folder / "dehazing")
     make_sources(folder, toy_city)
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder

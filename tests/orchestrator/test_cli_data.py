@@ -1,6 +1,7 @@
 """``nightshift data``: what it writes, and that everything else reads it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ def test_data_make_writes_all_domains_that_data_check_and_index_read(nightshift,
     pairs = {split["split"]: split["images"] for split in splits if "pairs" in split["split"]}
     assert pairs["pairs"] == pairs["night_pairs"] == 2
     again = ("pairs", "pairs_a", "pairs_b", "night_pairs_a")  # Images of night_pairs and day_pairs.
-    once = [split for split in splits if split["split"] not in again]
+    beside = ("clear_train", "clear_val", "clear_test")  # The fog's, which `make` does not count.
+    once = [split for split in splits if split["split"] not in (*again, *beside)]
     assert sum(split["images"] for split in once) == total == 4 * 4 + 2 + pairs["day_pairs"]
     assert sum(splits[0]["class_frequency"].values()) == pytest.approx(1)
     assert len({split["fingerprint"] for split in once}) == len(once) == 14
@@ -105,6 +107,38 @@ def test_data_fog_makes_a_tree_that_data_check_reads(nightshift, tmp_path):
     checked = nightshift("data", "check", "foggy_cityscapes", "--root", made.out.strip())
     assert checked.code == 0
     assert checked.out.splitlines()[-1] == "foggy_cityscapes: 6 images, 0 problems"
+
+
+def test_data_translate_puts_a_folder_through_a_trained_translator(nightshift, tmp_path):
+    """As trained and kept under a key; another translator is another artifact, a direction that it lacks is refused."""
+    import torch
+
+    from tests.trainers.data.miniatures import foggy_cityscapes
+    from trainers.data.datasets import DataSplit
+    from trainers.translation.dfs_config import UNetConfig
+    from trainers.translation.dfs_networks import UNet
+    from trainers.translation.translators import write_translator
+
+    small = UNetConfig(width=4, depth=2)
+    ends = [DataSplit.model_validate(f"dehazing/{name}") for name in ("hazy", "clear")]
+    for key in ("aa11", "bb22"):
+        folder = tmp_path / "s" / "artifacts" / "dfs" / key
+        folder.mkdir(parents=True)
+        torch.save({"weights": UNet(small).state_dict(), "step": 1}, folder / "best.pt")
+        write_translator(folder, "dfs", generator=small, source=ends[0], target=ends[1])
+    root = foggy_cityscapes(tmp_path / "foggy")
+    words = ("--dataset", "foggy_cityscapes", "--root", root, "--split", "train_beta_0.02", "--storage", tmp_path / "s")
+    made = [nightshift("data", "translate", f"artifact:{key}", *words) for key in ("aa", "bb", "aa")]
+    assert [one.code for one in made] == [0, 0, 0], made[0].err
+    folders = [one.out.strip() for one in made]
+    assert folders[0] != folders[1]
+    assert folders[2] == f"{folders[0]} (existed)"
+    names = sorted(path.name for path in Path(folders[0]).iterdir())
+    assert names[0] == "000000_aachen_000000_000019_leftImg8bit_foggy_beta_0.02.png"
+    assert [Image.open(Path(folders[0]) / name).size for name in names] == [(8, 6)] * 3
+    back = nightshift("data", "translate", "artifact:aa", *words, "--direction", "backward")
+    assert (back.code, back.err.count("\n")) == (2, 1)
+    assert "dfs takes haze out of images and puts none in" in back.err
 
 
 def test_full_fingerprints_differ_from_those_of_the_edges(nightshift, camvid_root):

@@ -4,7 +4,14 @@ import pytest
 
 from orchestrator.cli.options import Setup
 from orchestrator.experiments.demo import toy_city
-from orchestrator.overrides import absolute_paths, assign, parse_assignments, read_config_file, split_roots
+from orchestrator.overrides import (
+    absolute_paths,
+    artifact_features,
+    assign,
+    parse_assignments,
+    read_config_file,
+    split_roots,
+)
 from trainers.errors import UserError
 
 
@@ -25,6 +32,19 @@ def test_values_are_read_as_yaml_and_typed_by_the_field():
     assert train("train.loss.normalise_focal=false").loss.normalise_focal is False
     weights = train(f"train.loss.focal_class_weights={[1.0] * 19}").loss.focal_class_weights
     assert weights == (1.0,) * 19
+
+
+def test_features_name_a_segmenter_s_artifact_by_its_key(tmp_path):
+    folder = tmp_path / "artifacts" / "supervised" / "57aa01"
+    folder.mkdir(parents=True)
+    (folder / "best.pt").touch()
+    given = {"dfs.features": "segmenter@1:artifact:57a", "unit.features": "segmenter:artifact:57aa01",
+             "other.features": "vgg16:artifact:57a", "train.select": "camvid/day_val", "loop.steps": 3}  # fmt: skip
+    found = artifact_features(given, tmp_path)
+    changed = {"dfs.features": f"segmenter@1:{folder}", "unit.features": f"segmenter:{folder}"}
+    assert found == {**given, **changed}
+    with pytest.raises(UserError, match="artifact:99: no artifact with weights has a key that begins with '99'"):
+        artifact_features({"dfs.features": "segmenter:artifact:99"}, tmp_path)
 
 
 def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ iou.vegetation, iou.terrain, iou.sky, iou.person, iou.rider, iou.car, iou.truck,
 iou.motorcycle, iou.bicycle, confusion, images, image_height, image_width, label_height,
 label_width, inference, source_miou, target_infomax, unlabeled_images, unlabeled_ratio,
 selection_threshold, selection_quantile, fid, fid_mean_term, fid_covariance_term, kid, fid_features,
-fid_weights_hash, seconds, seconds_saved, steps, images_per_second, peak_memory_bytes, devices,
+fid_weights_hash, psnr, ssim, seconds, seconds_saved, steps, images_per_second, peak_memory_bytes, devices,
 stages, git_commit, git_diff_hash, versions, hardware, command, status, failure_class, message
 """
 INTEGERS = """schema_version attempt seed step images image_height image_width label_height label_width
@@ -67,7 +67,7 @@ def test_good_rows_pass(make_row, make_failure):
         steps=np.int64(200),
         fwiou=1.0000000000000002,
         kid=-0.001,
-        schema_version=1,
+        schema_version=2,
     )
     check_rows([full, make_failure(), make_failure("pruned")], SCORES)
 
@@ -89,7 +89,7 @@ BAD = [
     ("arm", 3, "text"),
     ("status", "done", "one of"),
     ("checkpoint", "last", "one of"),
-    ("schema_version", 2, "one of"),
+    ("schema_version", 3, "one of"),
     ("trial", "0123", "start with a letter"),
     ("sweep", "001", "start with a letter"),
     ("sweep", "a/b", "start with a letter"),

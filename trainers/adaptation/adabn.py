@@ -62,7 +62,7 @@ def run(
         if context.rank == 0:
             weights = {name: value.cpu() for name, value in segmenter.state_dict().items()}
             save_state(output / f"{checkpoint}.pt", {"weights": weights, "step": step})
-            write_description(output, trained)
+            write_description(output, trained, seen=[config.target], initial=inputs["segmenter"])
     return {"unlabeled_images": len(images), **shifts}
 
 

@@ -78,7 +78,8 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
             "teacher that was trained on the same classes"
         )
     batches = compose(config, labeled, unlabeled, seed, context)
-    result = supervised.train_segmenter(config, batches, inputs, output, seed, context, class_set=classes)
+    seen = (*config.train, config.target)
+    result = supervised.train_segmenter(config, batches, inputs, output, seed, context, class_set=classes, seen=seen)
     ratio = len(unlabeled) / sum(map(len, labeled))
     return {**result, "unlabeled_images": len(unlabeled), "unlabeled_ratio": ratio}
 

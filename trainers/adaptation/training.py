@@ -247,7 +247,9 @@ def run_adaptation(
         learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        write_description(output, replace(learner.description(), class_set=learned_classes(labeled)))
+        seen = (*config.train, config.target)
+        trained = replace(learner.description(), class_set=learned_classes(labeled))
+        write_description(output, trained, seen=seen, initial=inputs.get("initial"))
         learner.write_pictures(output, caption)
     return {**result, "unlabeled_images": unlabeled}
 

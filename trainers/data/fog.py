@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, UInt8, UInt16
 from PIL import Image
 
 from trainers.context import TrainContext
-from trainers.data.datasets import Sample, decode, open_split
+from trainers.data.datasets import Sample, decode, open_split, to_rgb
 from trainers.data.fog_config import Config
 from trainers.data.packed import is_packed
 from trainers.errors import UserError
@@ -149,9 +149,10 @@ def read_depth(disparity: Path, camera: Path) -> Float[np.ndarray, "h w"]:
     Raises:
         UserError: a file cannot be read, or is none of Cityscapes.
     """
-    stored = np.asarray(decode(disparity))
-    if stored.ndim != 2 or not np.issubdtype(stored.dtype, np.integer):
-        raise UserError(f"{disparity} is {stored.dtype} {stored.shape}; disparity is a 16-bit gray PNG")
+    image = decode(disparity)
+    if not image.mode.startswith("I"):  # Also of 8 bits: they would pass for a scene that is far everywhere.
+        raise UserError(f"{disparity} has mode {image.mode}; disparity is a 16-bit gray PNG")
+    stored = np.asarray(image)
     try:
         geometry = json.loads(camera.read_text())
         focal_px, baseline_m = float(geometry["intrinsic"]["fx"]), float(geometry["extrinsic"]["baseline"])
@@ -163,7 +164,7 @@ def read_depth(disparity: Path, camera: Path) -> Float[np.ndarray, "h w"]:
 def _write(config: Config, root: Path, sample: Sample, output: Path) -> None:
     split, city = sample.image.parts[-3:-1]
     frame = sample.image.name.removesuffix("_leftImg8bit.png")
-    pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(decode(sample.image).convert("RGB"))
+    pixels: UInt8[np.ndarray, "h w 3"] = np.asarray(to_rgb(decode(sample.image), sample.image))
     image = pixels / 255.0
     depth = read_depth(*_geometry(root, sample))
     if depth.shape != image.shape[:2]:

@@ -1,6 +1,6 @@
 """Images that two splits share, by content: a copy under another name counts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trainers.data.datasets import DataSplit, open_split
@@ -9,12 +9,16 @@ from trainers.errors import UserError
 
 
 def shared_images(roots: Mapping[str, Path], one: DataSplit, other: DataSplit) -> list[tuple[Path, Path]]:
-    """(image of ``one``, equal image of ``other``) for every image that both have.
+    """(image of ``one``, equal image of ``other``) for every image that both have."""
+    return equal_files(*([sample.image for sample in open_split(roots, split)] for split in (one, other)))
+
+
+def equal_files(mine: Sequence[Path], others: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """(file of ``mine``, equal file of ``others``) for every file that both have.
 
     Only files of one size are read. A packed data set names images that are elsewhere; there the names decide.
     """
-    mine = [sample.image for sample in open_split(roots, one)]
-    theirs = {path: path for path in (sample.image for sample in open_split(roots, other))}
+    theirs = dict.fromkeys(others)
     shared = [(path, path) for path in mine if path in theirs]
     left = [path for path in mine if path not in theirs and path.is_file()]
     sizes = _by_size(path for path in theirs if path.is_file())

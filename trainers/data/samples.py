@@ -1,6 +1,7 @@
 """What the layouts of all data sets share: a sample, a data set, and paths that stay inside their root."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from trainers.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+
+_FRAME = re.compile(r"(.+_\d{6}_\d{6})_")
+"""City, sequence and frame at the beginning of a Cityscapes file name."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ def first_folder(root: Path, *candidates: str) -> Path:
 def images_below(folder: Path) -> list[Path]:
     """Every PNG and JPEG below ``folder``, sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def frame_of(name: str) -> str:
+    """What a file's name says that it shows: ``<city>_<sequence>_<frame>``, else the name without its suffix."""
+    match = _FRAME.match(Path(name).name)
+    return match.group(1) if match else Path(name).stem
 
 
 def listed(root: Path, name: str, layout: str) -> list[str]:

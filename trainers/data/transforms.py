@@ -41,9 +41,21 @@ def augment_pair(
     image: UInt8[Tensor, "3 h w"], partner: UInt8[Tensor, "3 h w"], augmentation: v2.Compose, *, seed: int
 ) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
     """The same flip, scale and crop for both images of a pair; a mask that is ``IGNORE_LABEL`` beyond them, else 0."""
-    inside = tv_tensors.Mask(torch.zeros_like(image[0]))
-    image, partner, mask = _transform(augmentation, seed, tv_tensors.Image(image), tv_tensors.Image(partner), inside)
-    return image, partner, mask
+    return augment_labeled_pair(image, partner, torch.zeros_like(image[0]), augmentation, seed=seed)
+
+
+def augment_labeled_pair(
+    image: UInt8[Tensor, "3 h w"],
+    partner: UInt8[Tensor, "3 h w"],
+    label: UInt8[Tensor, " h w"],
+    augmentation: v2.Compose,
+    *,
+    seed: int,
+) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
+    """The same for both images of a pair and the label of either."""
+    planes = tv_tensors.Image(image), tv_tensors.Image(partner), tv_tensors.Mask(label)
+    image, partner, label = _transform(augmentation, seed, *planes)
+    return image, partner, label
 
 
 def _transform(augmentation: v2.Compose, seed: int, *inputs: Tensor) -> list[Tensor]:

@@ -32,9 +32,9 @@ DEFAULT_LAYER = {"inception": "2048", "vgg16": "relu5_3", "vgg19": "relu5_4", "s
 class FeatureConfig(Config):
     """A frozen network and one of its layers; written ``NETWORK[@LAYER][:WEIGHTS]``, as in ``vgg16@relu4_3:random``.
 
-    ``WEIGHTS`` is ``random``, or the path of a file (of a training stage's folder for ``segmenter``). Left out, they
-    are the published ones, which download; ``segmenter`` takes the stage of that input role. ``colors`` is no network:
-    the image itself, whose vector is the mean of each channel.
+    ``WEIGHTS`` is ``random``, or the path of a file (of a training stage's folder for ``segmenter``; on a command line
+    also ``segmenter:artifact:KEY``). Left out, they are the published ones, which download; ``segmenter`` takes the
+    stage of that input role. ``colors`` is no network: the image itself, whose vector is the mean of each channel.
     """
 
     network: Literal["inception", "vgg16", "vgg19", "segmenter", "colors"]

@@ -209,7 +209,9 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
             samples, steps=steps, batch_size=config.batch_size, workers=config.loader_workers, context=context
         )
 
-    return train_segmenter(config, batches, inputs, output, seed, context, class_set=learned_classes(labeled))
+    return train_segmenter(
+        config, batches, inputs, output, seed, context, class_set=learned_classes(labeled), seen=config.train
+    )
 
 
 def train_segmenter(
@@ -221,8 +223,9 @@ def train_segmenter(
     context: TrainContext,
     *,
     class_set: str,
+    seen: Sequence[DataSplit],
 ) -> dict[str, Any]:
-    """The same with any batches of images and labels of the classes in ``class_set``."""
+    """The same with any batches of images, of the splits ``seen``, and labels of the classes in ``class_set``."""
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = SupervisedLearner(
         config,
@@ -235,7 +238,8 @@ def train_segmenter(
         learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        write_description(output, Trained(config.network, config.height, config.width, class_set=class_set))
+        trained = Trained(config.network, config.height, config.width, class_set=class_set)
+        write_description(output, trained, seen=seen, initial=inputs.get("initial"))
     return result
 
 

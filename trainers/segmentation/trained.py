@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig, RelightingConfig
+from trainers.data.datasets import DataSplit
 from trainers.errors import UserError
 from trainers.networks.relighting import with_relighting
 from trainers.networks.segmentation import Segmenter, build_segmenter
+
+DESCRIPTION = "segmenter.json"
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,13 @@ class Trained:
     """Name of the classes that its labels can hold; unknown of trainings that did not write it down."""
 
 
-def write_description(folder: Path, trained: Trained) -> None:
-    """Write ``segmenter.json``; with ``best.pt`` and ``final.pt`` it makes a segmenter that anyone can load."""
+def write_description(
+    folder: Path, trained: Trained, *, seen: Sequence[DataSplit] | None = None, initial: Path | None = None
+) -> None:
+    """Write ``segmenter.json``; with ``best.pt`` and ``final.pt`` it makes a segmenter that anyone can load.
+
+    ``seen`` are the splits whose images it was trained on, beside those that the stage in ``initial`` had seen.
+    """
     described: dict[str, Any] = {
         "network": trained.network.model_dump(),
         "height": trained.height,
@@ -46,12 +54,15 @@ def write_description(folder: Path, trained: Trained) -> None:
         described["class_frequencies"] = trained.class_frequencies
     if trained.class_set is not None:
         described["class_set"] = trained.class_set
-    (folder / "segmenter.json").write_text(json.dumps(described, indent=1))
+    before = [] if initial is None else trained_on(initial)
+    if seen is not None and before is not None:
+        described["trained_on"] = sorted({str(split) for split in (*seen, *before)})
+    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1))
 
 
 def read_description(folder: Path) -> Trained:
     """What ``write_description`` wrote."""
-    description = folder / "segmenter.json"
+    description = folder / DESCRIPTION
     if not description.is_file():
         raise UserError(f"{folder} holds no trained segmenter: {description.name} is missing")
     described = json.loads(description.read_text())
@@ -64,6 +75,12 @@ def read_description(folder: Path) -> Trained:
         None if frequencies is None else tuple(frequencies),
         described.get("class_set"),
     )
+
+
+def trained_on(folder: Path) -> list[DataSplit] | None:
+    """The splits whose images the segmenter in ``folder`` has seen; ``None`` where its training did not note them."""
+    names = json.loads((folder / DESCRIPTION).read_text()).get("trained_on")
+    return None if names is None else [DataSplit.model_validate(name) for name in names]
 
 
 def load_initial(segmenter: Segmenter, network: NetworkConfig, folder: Path) -> None:

@@ -98,8 +98,9 @@ class Panels:
 class Watch:
     """Sums over the steps between two scores that tell a collapse and inverted colors; each is told once."""
 
-    def __init__(self, context: TrainContext) -> None:
-        self._context = context
+    def __init__(self, context: TrainContext, remedy: str = "raise the cycle's weight") -> None:
+        """``remedy``: what this method may change beside its learning rate, its steps and its seed."""
+        self._context, self._remedy = context, remedy
         self._told: set[str] = set()
         self._steps = 0
         self._accuracy = torch.zeros((), device=context.device)
@@ -133,7 +134,7 @@ class Watch:
             self._warn(
                 "collapse",
                 f"the discriminators judge {100 * accuracy:.1f} % of the patches right over {self._steps} steps, so "
-                "the generators learn nothing of the other domain: lower the learning rate, raise the cycle's weight, "
+                f"the generators learn nothing of the other domain: lower the learning rate, {self._remedy}, "
                 "or start from another seed",
             )
         for name in sorted(self._shifts):
@@ -151,7 +152,7 @@ class Watch:
                 self._warn(
                     f"inversion {name}",
                     f"{name} are dark where the images are bright (correlation {correlation:.2f} over {self._steps} "
-                    "steps): colors are inverted; train longer, raise the cycle's weight, or start from another seed",
+                    f"steps): colors are inverted; train longer, {self._remedy}, or start from another seed",
                 )
 
     def _warn(self, what: str, text: str) -> None:

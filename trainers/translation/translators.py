@@ -34,8 +34,9 @@ class Translator:
     """A trained translator in one direction."""
 
     translate: Translate
-    """Images in [-1, 1], sides a multiple of ``stride``."""
+    """Images in [-1, 1], sides a multiple of ``stride`` and at least ``least``."""
     stride: int
+    least: int
     origin: DataSplit
     """The split that it learned to translate from."""
     goal: DataSplit
@@ -54,19 +55,18 @@ class Translator:
         shown = signed(image[None].to(self.device))
         if size is not None and size != own:
             shown = F.interpolate(shown, size=size, mode="bilinear", antialias=True)
-        translated = crop(self.translate(pad_to(shown, self.stride)).float(), shown.shape[2:])
+        translated = crop(self.translate(pad_to(shown, self.stride, self.least)).float(), shown.shape[2:])
         if translated.shape[2:] != own:
             translated = F.interpolate(translated, size=own, mode="bilinear", antialias=True)
         return as_bytes(translated)[0].cpu()
 
 
-def pad_to(images: Tensor, stride: int) -> Tensor:
-    """Sides grown to multiples of ``stride``, below and to the right; mirrored, or repeated where too narrow.
-
-    Two strides and 8 pixels are the least: a latent map of one cell has no deviation to normalize with.
+def pad_to(images: Tensor, stride: int, least: int) -> Tensor:
+    """Sides grown to multiples of ``stride``, at least ``least``, below and to the right; mirrored, or repeated where
+    too narrow.
     """
     height, width = images.shape[2:]
-    below, right = (max(2 * stride, 8, side + -side % stride) - side for side in (height, width))
+    below, right = (max(least, side + -side % stride) - side for side in (height, width))
     if not below and not right:
         return images
     mode = "reflect" if below < height and right < width else "replicate"
@@ -110,17 +110,23 @@ def load_translator(folder: Path, checkpoint: str, *, direction: str, device: to
         raise UserError(f"{folder} is of the method {described['method']!r}: {nearest(described['method'], BUILDERS)}")
     state = load_state(folder / f"{checkpoint}.pt")
     try:
-        translate, stride = BUILDERS[described["method"]](described["generator"], state["weights"], direction, device)
+        translate, stride, least = BUILDERS[described["method"]](
+            described["generator"], state["weights"], direction, device
+        )
     except RuntimeError as error:
         raise UserError(
             f"{folder / checkpoint}.pt does not fit its {DESCRIPTION}: {str(error).splitlines()[0]}"
         ) from error
     ends = [DataSplit.model_validate(described[end]) for end in ("source", "target")]
     origin, goal = ends if direction == "forward" else reversed(ends)
-    return Translator(translate, stride, origin, goal, state["step"], device)
+    return Translator(translate, stride, least, origin, goal, state["step"], device)
 
 
-def _unit(fields: Mapping[str, Any], weights: State, direction: str, device: torch.device) -> tuple[Translate, int]:
+Built = tuple[Translate, int, int]
+"""What translates, the stride, and the smallest side."""
+
+
+def _unit(fields: Mapping[str, Any], weights: State, direction: str, device: torch.device) -> Built:
     from trainers.translation.configs import GeneratorConfig
     from trainers.translation.unit_networks import UNIT
 
@@ -129,7 +135,20 @@ def _unit(fields: Mapping[str, Any], weights: State, direction: str, device: tor
     network.load_state_dict(weights)
     network.to(device).eval()
     to = "target" if direction == "forward" else "source"
-    return lambda images: network.translate(images, to=to), config.stride()
+    # A latent map of one cell would have no deviation to normalize with.
+    return lambda images: network.translate(images, to=to), config.stride(), max(2 * config.stride(), 8)
+
+
+def _dfs(fields: Mapping[str, Any], weights: State, direction: str, device: torch.device) -> Built:
+    from trainers.translation.dfs_config import UNetConfig
+    from trainers.translation.dfs_networks import UNet
+
+    if direction != "forward":
+        raise UserError("dfs takes haze out of images and puts none in; set direction=forward")
+    config = UNetConfig.model_validate(fields)
+    network = UNet(config)
+    network.load_state_dict(weights)
+    return network.to(device).eval(), config.stride(), config.stride()
 
 
 def domain_of(split: DataSplit) -> str:
@@ -151,7 +170,7 @@ def check_direction(split: DataSplit, *, origin: DataSplit, goal: DataSplit) -> 
         )
 
 
-Build = Callable[[Mapping[str, Any], State, str, torch.device], tuple[Translate, int]]
+Build = Callable[[Mapping[str, Any], State, str, torch.device], Built]
 
-BUILDERS: dict[str, Build] = {"unit": _unit}
-"""Method → from the generator's fields, weights, direction and device to what translates, and its stride."""
+BUILDERS: dict[str, Build] = {"unit": _unit, "dfs": _dfs}
+"""Method → from the generator's fields, weights, direction and device to a translator."""

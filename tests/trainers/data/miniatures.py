@@ -10,7 +10,7 @@ from PIL import Image
 
 from trainers.data.datasets import DataSplit
 from trainers.data.label_files import write_index, write_label
-from trainers.data.label_spaces import COLORS, IGNORE_LABEL
+from trainers.data.label_spaces import CITYSCAPES_LABEL_IDS, COLORS, IGNORE_LABEL
 
 SIZE = (8, 6)  # width, height
 TOY_COUNTS = {"day": {"train": 5, "val": 3}, "night": {"train": 2}, "fog": {"held_out": 2}, "game": {"train": 1}}
@@ -139,6 +139,23 @@ def labels_of_blocks(folder: Path, split: str, *, images: int) -> Path:
     parsed = DataSplit.model_validate(split)
     write_index(folder, parsed, images=images, height=32, width=64, class_set="cityscapes19")
     return folder
+
+
+def blocks_in_haze(root: Path) -> Path:
+    """Seven frames of 32×64 in the folders of the dehazing code: blocks of random classes, half of each hidden."""
+    rng = np.random.default_rng(2)
+    for number in range(7):
+        train_ids = rng.integers(19, size=(4, 8)).repeat(8, axis=0).repeat(8, axis=1)
+        clear = np.array(COLORS)[train_ids] * 3 // 4 + rng.integers(60, size=(32, 64, 3))
+        share = np.linspace(0.2, 0.8, 32)[:, None, None]
+        frame = f"aachen_{number:06d}_000019"
+        save(
+            root / "a" / f"{frame}_leftImg8bit_foggy_beta_0.02.png",
+            (clear * share + 230 * (1 - share)).astype(np.uint8),
+        )
+        save(root / "b" / f"{frame}_leftImg8bit.png", clear.astype(np.uint8))
+        save(root / "c" / f"{frame}_gtFine_labelIds.png", np.array(CITYSCAPES_LABEL_IDS)[train_ids].astype(np.uint8))
+    return root
 
 
 def nighttime_driving(root: Path) -> Path:

@@ -1,5 +1,6 @@
 """Fog from depth: the physics in closed form, the filters against slow loops, the tree, the real frames."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,8 @@ from trainers.data import fog
 from trainers.data.datasets import DataSplit, open_split
 from trainers.data.fog_config import Config
 from trainers.errors import UserError
+from trainers.measures import image_quality
+from trainers.measures.image_quality_config import Config as QualityConfig
 
 RNG = np.random.default_rng(0)
 
@@ -94,12 +97,23 @@ def test_the_tree_is_that_of_foggy_cityscapes(tmp_path: Path):
         assert {np.asarray(Image.open(sample.image)).mean() for sample in samples} == {100}
 
 
+def test_an_image_of_16_bit_gray_keeps_its_highlights(tmp_path: Path):
+    """Read by its high byte; Pillow alone would clip all of it to white."""
+    root = miniatures.cityscapes_with_depth(tmp_path / "cityscapes")
+    for path in (root / "leftImg8bit").rglob("*.png"):
+        miniatures.save(path, np.full(miniatures.SIZE[::-1], 100 * 256 + 7, dtype=np.uint16))
+    made = run(root, tmp_path / "foggy")
+    for path in (made / "leftImg8bit_foggy").rglob("*.png"):
+        assert np.asarray(Image.open(path)).mean() == 100
+
+
 def broken(root: Path, kind: str) -> None:
     disparity = next(root.rglob("*_disparity.png"))
     camera = next(root.rglob("*_camera.json"))
     changes = {
         "absent": lambda: disparity.unlink(),
         "colors": lambda: miniatures.save_image(disparity),
+        "8 bits": lambda: miniatures.save(disparity, np.full(miniatures.SIZE[::-1], 100, dtype=np.uint8)),
         "size": lambda: miniatures.save(disparity, np.zeros((3, 4), dtype=np.uint16)),
         "camera": lambda: camera.write_text(json.dumps({"intrinsic": {}})),
         "no json": lambda: camera.write_text("{"),
@@ -111,7 +125,8 @@ def broken(root: Path, kind: str) -> None:
     ("kind", "says"),
     [
         ("absent", r"_disparity\.png does not exist; fog needs disparity/ and camera/"),
-        ("colors", "disparity is a 16-bit gray PNG"),
+        ("colors", "has mode RGB; disparity is a 16-bit gray PNG"),
+        ("8 bits", "has mode L; disparity is a 16-bit gray PNG"),
         ("size", r"is 8×6 but its disparity is \(4, 3\)"),
         ("camera", r"has no intrinsic\.fx and extrinsic\.baseline \('fx'\)"),
         ("no json", r"has no intrinsic\.fx"),
@@ -150,3 +165,36 @@ def test_fog_on_a_real_frame_hides_what_is_far(photographs: Path):
         assert foggy.min() > -0.01
         assert foggy.max() < 1.01
     assert contrast[0.005] > contrast[0.01] > contrast[0.02]
+
+
+@pytest.mark.photographs
+def test_denser_fog_on_the_real_frames_is_farther_from_the_clear_ones(photographs: Path, tmp_path: Path):
+    """The four frames with depth, at a quarter of their size, through the stages: fog, then PSNR and SSIM to them."""
+    root = tmp_path / "cityscapes"
+    source = photographs / "cityscapes_sample"
+    for disparity in sorted((source / "disparity").rglob("*.png")):
+        frame = disparity.name.removesuffix("_disparity.png")
+        place = Path("train") / frame.partition("_")[0]
+        for kind, ending in (("disparity", "disparity"), ("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+            path = place / f"{frame}_{ending}.png"
+            quarter = np.asarray(Image.open(source / kind / path))[::4, ::4]
+            miniatures.save(root / kind / path, np.ascontiguousarray(quarter))
+        camera = place / f"{frame}_camera.json"
+        (root / "camera" / place).mkdir(parents=True, exist_ok=True)
+        (root / "camera" / camera).write_text((source / "camera" / camera).read_text())
+    output = tmp_path / "foggy"
+    output.mkdir()
+    config = Config.model_validate({"split": "cityscapes/train"})
+    fog.check(config, {"cityscapes": root})
+    assert fog.run(config, {"cityscapes": root}, output, None, PlainContext(tmp_path))["images"] == 12
+    roots = {"cityscapes": root, "foggy_cityscapes": output}
+    found = []
+    for beta in ("0.005", "0.01", "0.02"):
+        fields = {"split": f"foggy_cityscapes/train_beta_{beta}", "reference": "cityscapes/train"}
+        quality = QualityConfig.model_validate(fields)
+        image_quality.check(quality, roots)
+        found.append(image_quality.run(quality, roots, tmp_path, None, PlainContext(tmp_path)))
+    for light, dense in itertools.pairwise(found):
+        assert light["images"] == 4
+        assert 5 < dense["psnr"] < light["psnr"] < 40
+        assert 0.1 < dense["ssim"] < light["ssim"] < 1

@@ -45,6 +45,7 @@ def test_every_split_is_listed_and_the_pool_and_the_pairs_have_no_labels(toy_cit
     root, _ = toy_city_tree
     expected = {f"{domain}_{part}": count for domain, parts in TOY_COUNTS.items() for part, count in parts.items()}
     expected |= {"night_pairs": 7, "day_pairs": 4, "pairs": 7, "night_pool": 20}
+    expected |= {"clear_held_out": TOY_COUNTS["fog"]["held_out"]}
     for split in DATASETS["toy_city"].splits:
         if split in expected:
             samples = open_split({"toy_city": root}, DataSplit(dataset="toy_city", split=split))

@@ -86,11 +86,12 @@ def test_any_size_is_padded_and_cropped_back(size: tuple[int, int], translator: 
 
 def test_padding_mirrors_the_border_below_and_to_the_right():
     row = torch.arange(6.0).view(1, 1, 1, 6).expand(1, 1, 8, 6)
-    assert pad_to(row, 4)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
-    assert pad_to(row[..., :2], 4)[0, 0, 0].tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
-    assert pad_to(row, 2).shape == (1, 1, 8, 8)
+    assert pad_to(row, 4, 8)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
+    assert pad_to(row[..., :2], 4, 8)[0, 0, 0].tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert pad_to(row, 2, 8).shape == (1, 1, 8, 8)
+    assert pad_to(row, 4, 4).shape == (1, 1, 8, 8)
     whole = torch.rand(1, 1, 8, 12)
-    assert pad_to(whole, 4) is whole
+    assert pad_to(whole, 4, 8) is whole
 
 
 class Killed(BaseException):

@@ -56,7 +56,7 @@ def list_toy_city(root: Path, split: str) -> list[Sample]:
 
     ``pairs_a`` and ``pairs_b`` are the pairs of two sets of streets, with all kinds in each: eight streets by turns.
     ``night_pairs_a`` is the night images of the former with what their labels would be: to score on streets that were
-    adapted to, never to train.
+    adapted to, never to train. ``clear_<part>`` is the images of ``fog_<part>`` without their fog.
     """
     if split == "night_pool":
         return [Sample(image, None) for image in sorted((root / "night_pool" / "images").glob("*.png"))]
@@ -66,6 +66,9 @@ def list_toy_city(root: Path, split: str) -> list[Sample]:
         nights = [pair.image for pair in _toy_pairs(root) if _street_set(pair.image) == "a"]
         return _with_toy_labels(root / "night" / "hidden", "pairs", nights)
     domain, _, part = split.partition("_")
+    if domain == "clear":
+        images = sorted((root / "fog" / "clear" / part).glob("*/*_clear.png"))
+        return _with_toy_labels(root / "fog", part, images)
     images = sorted((root / domain / "leftImg8bit" / part).glob("*/*_leftImg8bit.png"))
     if part == "pairs":
         return [Sample(image, None) for image in images]
@@ -82,7 +85,7 @@ def _with_toy_labels(root: Path, part: str, images: list[Path]) -> list[Sample]:
     """Unlike the benchmark's, the labels of ``test`` are true."""
     labels = root / "gtFine" / part
     return [
-        Sample(image, labels / image.parent.name / image.name.replace("_leftImg8bit", "_gtFine_labelIds"))
+        Sample(image, labels / image.parent.name / f"{image.stem.rpartition('_')[0]}_gtFine_labelIds.png")
         for image in images
     ]
 
@@ -132,7 +135,11 @@ NIGHTTIME_DRIVING = Dataset(
 
 TOY_CITY = Dataset(
     splits=(
-        *(f"{d}_{part}" for d in ("day", "night", "fog", "game") for part in ("train", "val", "test", "held_out")),
+        *(
+            f"{domain}_{part}"
+            for domain in ("day", "night", "fog", "game", "clear")
+            for part in ("train", "val", "test", "held_out")
+        ),
         "night_pairs",
         "day_pairs",
         "night_pairs_a",

@@ -1,21 +1,17 @@
 """Folders that anyone can fill: labeled images with a ``classes.yaml``, and the a/b/c folders of the dehazing code."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
-from trainers.data.samples import Dataset, Sample, images_below
+from trainers.data.samples import Dataset, Sample, frame_of, images_below
 from trainers.errors import UserError, nearest
 
 CLASSES_FILE = "classes.yaml"
 IGNORE = "ignore"
 """What ``classes.yaml`` calls the index of pixels that do not count."""
-
-_FRAME = re.compile(r"(.+_\d{6}_\d{6})_")
-"""City, sequence and frame at the beginning of a Cityscapes file name."""
 
 
 def list_labeled_folder(root: Path, split: str) -> list[Sample]:
@@ -64,7 +60,7 @@ def list_dehazing(root: Path, split: str) -> list[Sample]:
     images, partners, masks = (_by_frame(root / name) for name in (first, second, "c"))
 
     def mask(frame: str) -> Path:
-        ending = "_gtFine_labelIds.png" if _FRAME.match(f"{frame}_") else ".png"
+        ending = "_gtFine_labelIds.png" if frame_of(f"{frame}_.png") == frame else ".png"
         return masks.get(frame, root / "c" / f"{frame}{ending}")
 
     return [
@@ -77,8 +73,7 @@ def _by_frame(folder: Path) -> dict[str, Path]:
     """Frame → file; of several fogs of one frame the first, in order of their names."""
     found: dict[str, Path] = {}
     for path in images_below(folder):
-        match = _FRAME.match(path.name)
-        found.setdefault(match.group(1) if match else path.stem, path)
+        found.setdefault(frame_of(path.name), path)
     return found
 
 
