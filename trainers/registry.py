@@ -28,6 +28,7 @@ METHODS = {
     "dannet": "trainers.adaptation.dannet",
     "bimix": "trainers.adaptation.bimix",
     "unit": "trainers.translation.unit",
+    "pix2pixhd": "trainers.translation.pix2pixhd",
     "translate": "trainers.translation.translate",
     "features": "trainers.measures.features",
     "frechet": "trainers.measures.frechet",

@@ -227,7 +227,9 @@ def check_global(ours: LabelGeneratorConfig, theirs: LabelGeneratorConfig) -> No
         raise UserError(f"the {GLOBAL} has an enhancer itself; give the stage that it started from")
     names = ("label_nc", "edges", "width", "downsamplings", "blocks")
     if different := [name for name in names if getattr(ours, name) != getattr(theirs, name)]:
-        told = ", ".join(f"{name} {getattr(theirs, name)!r} there and {getattr(ours, name)!r} here" for name in different)
+        told = ", ".join(
+            f"{name} {getattr(theirs, name)!r} there and {getattr(ours, name)!r} here" for name in different
+        )
         raise UserError(f"the {GLOBAL} is another network ({told}); give both the same")
 
 

@@ -133,8 +133,8 @@ class Watch:
             self._warn(
                 "collapse",
                 f"the discriminators judge {100 * accuracy:.1f} % of the patches right over {self._steps} steps, so "
-                "the generators learn nothing of the other domain: lower the learning rate, raise the cycle's weight, "
-                "or start from another seed",
+                "the generators learn nothing from them: lower the learning rate, raise the other losses' weights, or "
+                "start from another seed",
             )
         for name in sorted(self._shifts):
             shift = (self._context.all_reduce(self._shifts[name]) / count).tolist()
@@ -151,7 +151,8 @@ class Watch:
                 self._warn(
                     f"inversion {name}",
                     f"{name} are dark where the images are bright (correlation {correlation:.2f} over {self._steps} "
-                    "steps): colors are inverted; train longer, raise the cycle's weight, or start from another seed",
+                    "steps): colors are inverted; train longer, raise the other losses' weights, or start from another "
+                    "seed",
                 )
 
     def _warn(self, what: str, text: str) -> None:
