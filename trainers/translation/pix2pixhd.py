@@ -67,7 +67,7 @@ class Pix2PixHDLearner:
         channels = config.generator.channels() + 3
         self.discriminator = ConditionalDiscriminator(config.discriminator, channels).to(context.device)
         self._features = None if features is None else features.to(context.device)
-        self._colors = signed(colors[None]).squeeze(0).to(context.device)
+        self._colors = signed(colors.T[None, :, :, None])[0, :, :, 0].to(context.device)
         self._share = partial(distributed.mean_share, context=context)
         # Apart, because the one has no gradients as long as it is frozen.
         self._forward_base = distributed.parallel(self.generator.base, context)
@@ -136,9 +136,9 @@ class Pix2PixHDLearner:
         assert self._features is not None
         layers = [one.layer for one in self.config.features]
         with torch.autocast(self.context.device.type, enabled=False):
-            made = self._features.maps((fake + 1) * 127.5, layers)
+            made = self._features.maps((fake + 1) * 127.5, layers)  # type: ignore[operator]
             with torch.no_grad():
-                true = self._features.maps((real + 1) * 127.5, layers)
+                true = self._features.maps((real + 1) * 127.5, layers)  # type: ignore[operator]
             terms = [
                 weight * absolute(one, other, self._share)
                 for weight, one, other in zip(self.config.feature_weights, made, true, strict=True)
@@ -152,7 +152,7 @@ class Pix2PixHDLearner:
 
     def _remember(self, step: int, label_maps: Tensor, real: Tensor, fake: Tensor, right: Tensor) -> None:
         self._watch.see(right, {"generated images": (real, fake, real)})
-        labels = self._colors[label_maps[0, 0].long()].permute(2, 0, 1)
+        labels = self._colors[:, label_maps[0, 0].long()]
         self.panels.show(step, {"label map": labels, "generated": fake[0], "real": real[0]})
 
     def score(self) -> Mapping[str, float]:

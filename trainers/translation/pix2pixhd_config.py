@@ -70,7 +70,7 @@ class Config(BaseConfig):
     discriminator: DiscriminatorConfig = DiscriminatorConfig(layers=3, scales=2)
     """Source: 64 channels, 3 layers, 2 scales, or 3 scales with the enhancer."""
     weights: WeightsConfig = WeightsConfig()
-    features: tuple[FeatureConfig, ...] = Field(VGG19, validate_default=True)  # type: ignore[arg-type]
+    features: tuple[FeatureConfig, ...] = Field(VGG19, validate_default=True)
     """Layers of one network, the shallowest first, unused where their weight is 0. Source: relu1_1 … relu5_1 of
     VGG19."""
     feature_weights: tuple[float, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
