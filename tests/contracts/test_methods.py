@@ -18,6 +18,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tests.trainers.data.miniatures import cityscapes_with_depth, pairs_of_blocks
+from tests.trainers.translation.untrained import SMALL as SMALL_GENERATOR
+from tests.trainers.translation.untrained import global_generator
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -154,6 +156,24 @@ TINY["unit"] = Tiny(
     record={"optimizer": {"learning_rate": 3e-6}},
     two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
 )
+TINY["pix2pixhd"] = Tiny(
+    {
+        "train": "toy_city/day_train",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {**SMALL_GENERATOR, "enhancer": "local"},
+        "discriminator": {"width": 4, "layers": 3, "scales": 2},
+        "features": ["segmenter@1", "segmenter@2"],
+        "feature_weights": [0.5, 1.0],
+        "global_frozen_steps": 2,
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"toy_city": "toy_city", "segmenter": "segmenter", "global_generator": "global_generator"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+)
 TINY["translate"] = Tiny(
     {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
     {"toy_city": "toy_city", "translator": "translator"},
@@ -164,7 +184,7 @@ TINY["features"] = Tiny(
 )
 TINY["frechet"] = Tiny({}, {"features": "features", "reference": "features"})
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
-SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features"}
+SOURCES = {"toy_city", "segmenter", "cityscapes", "dark_zurich", "translator", "features", "global_generator"}
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
 
@@ -249,6 +269,7 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     cityscapes = cityscapes_with_depth(tmp_path_factory.mktemp("cityscapes"))
     pairs = pairs_of_blocks(tmp_path_factory.mktemp("dark_zurich"))
     made = {"toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs}
+    made["global_generator"] = global_generator(tmp_path_factory.mktemp("global_generator"))
     for source, name in (("translator", "unit"), ("features", "features")):
         folder = tmp_path_factory.mktemp(source)
         run(name, made, folder)

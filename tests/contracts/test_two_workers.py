@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tests.contracts import two_networks
 from tests.contracts.test_methods import ALL, SOURCES, TIMES, TINY, arguments, read
 from tests.trainers.data.miniatures import cityscapes_with_depth, pairs_of_blocks
+from tests.trainers.translation.untrained import global_generator
 from trainers.components.losses import combined_loss
 from trainers.context import SAVE_AND_EXIT, STOP, DistributedContext, PlainContext, TrainContext
 from trainers.data.images import SplitImages
@@ -138,6 +139,7 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     one_process("frozen", toy_city, folder / "segmenter")
     cityscapes_with_depth(folder / "cityscapes")
     pairs_of_blocks(folder / "dark_zurich")
+    global_generator(folder / "global_generator")
     make_sources(folder, toy_city)
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder
