@@ -75,7 +75,10 @@ class Pix2PixHDLearner:
         self._forward_rest = distributed.parallel(distributed.WholeStep(self._finish, **rest), context)
         judge = distributed.WholeStep(self._judge, discriminator=self.discriminator)
         self._forward_judge = distributed.parallel(judge, context)
-        self.optimizer = build_optimizer(self.generator.parameters(), config.optimizer)
+        alone = [one for part in rest.values() for one in part.parameters()]
+        self.optimizer = build_optimizer(alone, config.optimizer)
+        # A group of its own: fused SGD cannot take parameters that begin late among others.
+        self.optimizer.add_param_group({"params": list(self.generator.base.parameters())})
         self.judge_optimizer = build_optimizer(self.discriminator.parameters(), config.optimizer)
         self.panels, self._watch = Panels(config.pictures, config.loop), Watch(context)
         self._step = 0
