@@ -94,6 +94,7 @@ def test_image_labels_and_boundaries_move_alike(toy_city: Path):
     flipped = AugmentedLabelMaps(images, AugmentationConfig(horizontal_flip=1.0), batch_size=1, seed=0)
     still = AugmentedLabelMaps(images, AugmentationConfig(horizontal_flip=0.0), batch_size=1, seed=0)
     for step in (1, 2):
+        assert any(all(map(torch.equal, still[step, 0], images[index])) for index in range(len(images)))
         for moved, kept in zip(flipped[step, 0], still[step, 0], strict=True):
             assert torch.equal(moved, kept.flip(-1))
     crop = AugmentationConfig(horizontal_flip=0.0, crop_height=32, crop_width=32)
