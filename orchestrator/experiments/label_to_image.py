@@ -1,7 +1,7 @@
 """pix2pixHD from label maps to images, judged by a segmenter of real images that looks at the generated ones.
 
 Source: the label balancing document, step 1 of its method (the data generator); Wang et al., pix2pixHD, section 4: the
-mIoU of a fixed segmenter on images generated from the label maps of Cityscapes's validation split, and on the real ones.
+mIoU of a fixed segmenter on images made of the label maps of the validation split of Cityscapes, and on the real ones.
 
 One arm: the generator is what is trained last; the rows are those of the fixed segmenter, ``generated_test`` on images
 made of label maps and ``real_test`` on the real images of the same streets. The perceptual network is not the segmenter
