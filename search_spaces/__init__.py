@@ -27,6 +27,7 @@ SPACES = {
     "night_selection": "search_spaces.night_selection",
     "self_training_alpha": "search_spaces.self_training_alpha",
     "dfs": "search_spaces.dfs",
+    "pix2pixhd": "search_spaces.pix2pixhd",
 }
 """Space name → module."""
 

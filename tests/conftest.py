@@ -48,6 +48,8 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
             stem = f"city_000000_{number:06d}"
             Image.fromarray(pixels.astype(np.uint8)).save(images / f"{stem}_leftImg8bit.png")
             Image.fromarray(label_ids.astype(np.uint8)).save(labels / f"{stem}_gtFine_labelIds.png")
+            instance_ids = (1000 * label_ids + np.arange(8).repeat(8)).astype(np.uint16)
+            Image.fromarray(instance_ids).save(labels / f"{stem}_gtFine_instanceIds.png")
     return root
 
 

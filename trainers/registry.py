@@ -30,6 +30,7 @@ METHODS = {
     "bimix": "trainers.adaptation.bimix",
     "unit": "trainers.translation.unit",
     "dfs": "trainers.translation.dfs",
+    "pix2pixhd": "trainers.translation.pix2pixhd",
     "translate": "trainers.translation.translate",
     "features": "trainers.measures.features",
     "frechet": "trainers.measures.frechet",

@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "night_translation": "orchestrator.experiments.night_translation",
     "night_self_training": "orchestrator.experiments.night_self_training",
     "dehazing": "orchestrator.experiments.dehazing",
+    "label_to_image": "orchestrator.experiments.label_to_image",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

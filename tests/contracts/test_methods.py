@@ -23,6 +23,8 @@ from tests.trainers.data.miniatures import (
     labels_of_blocks,
     pairs_of_blocks,
 )
+from tests.trainers.translation.untrained import SMALL as SMALL_GENERATOR
+from tests.trainers.translation.untrained import global_generator
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -159,6 +161,24 @@ TINY["unit"] = Tiny(
     record={"optimizer": {"learning_rate": 3e-6}},
     two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
 )
+TINY["pix2pixhd"] = Tiny(
+    {
+        "train": "toy_city/day_train",
+        "height": 32,
+        "width": 64,
+        "batch_size": 2,
+        "generator": {**SMALL_GENERATOR, "enhancer": "local"},
+        "discriminator": {"width": 4, "layers": 3, "scales": 2},
+        "features": ["segmenter@1", "segmenter@2"],
+        "feature_weights": [0.5, 1.0],
+        "global_frozen_steps": 2,
+        "loop": TINY["supervised"].config["loop"],
+        "pictures": 2,
+    },
+    {"toy_city": "toy_city", "segmenter": "segmenter", "global_generator": "global_generator"},
+    record={"optimizer": {"learning_rate": 3e-6}},
+    two_workers={"optimizer": {"name": "sgd", "learning_rate": 1e-4}},
+)
 TINY["translate"] = Tiny(
     {"val": "toy_city/day_val", "unlabeled": "toy_city/day_train:4", "checkpoint_every_images": 2, "pictures": 1},
     {"toy_city": "toy_city", "translator": "translator"},
@@ -215,7 +235,8 @@ TINY["self_training"] = Tiny(
 )
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
 SOURCES = {
-    "toy_city", "segmenter", "cityscapes", "dark_zurich", "dehazing", "translator", "features", "pseudo_labels"
+    "toy_city", "segmenter", "cityscapes", "dark_zurich", "dehazing", "translator", "features", "pseudo_labels",
+    "global_generator",
 }  # fmt: skip
 ALL = sorted(METHODS)
 TRAINING = [name for name in ALL if "loop" in method(name).config.model_fields]
@@ -306,6 +327,7 @@ def sources(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "toy_city": toy_city, "segmenter": folder / "output", "cityscapes": cityscapes, "dark_zurich": pairs,
         "dehazing": haze, "pseudo_labels": labels,
     }  # fmt: skip
+    made["global_generator"] = global_generator(tmp_path_factory.mktemp("global_generator"))
     for source, name in (("translator", "unit"), ("features", "features")):
         folder = tmp_path_factory.mktemp(source)
         run(name, made, folder)

@@ -25,6 +25,7 @@ from trainers.components.pseudo_labels import WEIGHTS
 from trainers.context import PlainContext
 from trainers.data.domains import DomainBatch
 from trainers.data.images import SplitImages
+from trainers.data.label_maps import LabelMapBatch
 from trainers.data.loader import Batch
 from trainers.data.matched import MatchedBatch, MatchedImages
 from trainers.data.pairs import PairBatch
@@ -35,6 +36,8 @@ from trainers.segmentation.supervised_config import Config
 from trainers.translation.dfs import DFSLearner
 from trainers.translation.dfs_config import Config as DFSConfig
 from trainers.translation.losses import SEGMENTATION_LOSSES
+from trainers.translation.pix2pixhd import Pix2PixHDLearner
+from trainers.translation.pix2pixhd_config import Config as Pix2PixHDConfig
 from trainers.translation.unit import UNITLearner
 from trainers.translation.unit_config import Config as UNITConfig
 
@@ -202,6 +205,37 @@ def test_a_dfs_step_reads_no_value(kind: str, gan_loss: str, tmp_path: Path, mon
         losses = learner.train_step(batch, config.loop.score_every_steps)
     names = {"loss", "adversarial", "pixel", "perceptual", "segmentation", "discriminator", "discriminator_accuracy"}
     assert set(losses) == names
+
+
+class Layers(torch.nn.Module):
+    """In the place of a trained network's."""
+
+    def maps(self, images: torch.Tensor, layers: list[str]) -> list[torch.Tensor]:
+        return [images * float(layer) for layer in layers]
+
+
+@pytest.mark.parametrize("enhancer", ["none", "local"])
+def test_a_pix2pixhd_step_reads_no_value(enhancer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a step whose pictures are kept, before and after the global generator joins."""
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    fields = {
+        **{name: COMMON[name] for name in ("height", "width", "batch_size")},
+        "train": "toy_city/day_train",
+        "generator": {"width": 8, "blocks": 1, "enhancer": enhancer},
+        "discriminator": {"width": 4, "layers": 3, "scales": 2},
+        "features": ["segmenter@1", "segmenter@2"],
+        "feature_weights": [0.5, 1.0],
+        "global_frozen_steps": int(enhancer == "local"),
+        "loop": {"steps": 2, "score_every_steps": 2},
+    }
+    config = Pix2PixHDConfig.model_validate(fields)
+    with FakeTensorMode():
+        colors = torch.zeros(35, 3, dtype=torch.uint8)
+        learner = Pix2PixHDLearner(config, context=PlainContext(tmp_path), colors=colors, features=Layers())
+        maps = torch.zeros(2, 2, 64, 64, dtype=torch.uint8)
+        for step in (1, 2):
+            losses = learner.train_step(LabelMapBatch(labeled()["images"], maps), step)
+    assert {"loss", "adversarial", "feature_matching", "perceptual", "discriminator"} < set(losses)
 
 
 def test_the_guard_fires_where_a_value_is_read() -> None:

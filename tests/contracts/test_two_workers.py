@@ -18,6 +18,7 @@ from tests.trainers.data.miniatures import (
     labels_of_blocks,
     pairs_of_blocks,
 )
+from tests.trainers.translation.untrained import global_generator
 from trainers.components.losses import combined_loss
 from trainers.context import SAVE_AND_EXIT, STOP, DistributedContext, PlainContext, TrainContext
 from trainers.data.images import SplitImages
@@ -145,6 +146,7 @@ def two(toy_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs_of_blocks(folder / "dark_zurich")
     labels_of_blocks(folder / "pseudo_labels", "toy_city/night_val", images=3)
     blocks_in_haze(folder / "dehazing")
+    global_generator(folder / "global_generator")
     make_sources(folder, toy_city)
     torch.multiprocessing.spawn(worker, args=(folder, toy_city), nprocs=2)
     return folder

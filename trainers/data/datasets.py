@@ -255,15 +255,20 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:
-    """Label indices of a PNG as stored, uint8 (h w); an index outside ``label_map`` is named with its file."""
+def read_label_ids(path: Path) -> np.ndarray:
+    """Label indices of a PNG as stored, uint8 (h w), whatever they are."""
     image = decode(path)
     if image.mode not in ("L", "P"):
         raise UserError(
             f"{path} has mode {image.mode}: a label PNG holds one 8-bit index per pixel (mode L or P); where a palette "
             "was read as colors and saved again, take the released file"
         )
-    label = np.asarray(image)
+    return np.asarray(image)
+
+
+def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:
+    """Label indices of a PNG as stored, uint8 (h w); an index outside ``label_map`` is named with its file."""
+    label = read_label_ids(path)
     unknown = sorted(set(np.unique(label).tolist()) - set(label_map))
     if unknown:
         known = ", ".join(map(str, sorted(label_map))) if len(label_map) < 40 else f"{min(label_map)}–{max(label_map)}"

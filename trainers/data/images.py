@@ -73,7 +73,7 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
             return
         self._label_map = label_map_of(split.dataset, root)
         self._table = lookup_table(self._label_map)
-        shape = (len(self.samples), PLANES_WITH_PARTNER if partners else PLANES, height, width)
+        shape = (len(self.samples), self.num_planes(), height, width)
         if np.prod(shape) <= cache_bytes:
             # Two workers that fill one entry write the same bytes.
             self._cache = torch.empty(shape, dtype=torch.uint8).share_memory_()
@@ -82,12 +82,16 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
     def __len__(self) -> int:
         return len(self.samples)
 
+    def num_planes(self) -> int:
+        """Of each sample."""
+        return PLANES_WITH_PARTNER if self.partners else PLANES
+
     def __getitem__(self, index: int) -> ImageAndLabel:
         planes = self.planes(index)
         return planes[:3], planes[3]
 
     def planes(self, index: int) -> UInt8[Tensor, "k h w"]:
-        """Everything that is known of one sample: ``PLANES``, or ``PLANES_WITH_PARTNER``. Never write into it."""
+        """Everything that is known of one sample. Never write into it."""
         if self._packed is not None:
             return torch.from_numpy(self._packed[index])
         if self._cache is None:
@@ -113,12 +117,12 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
             label = self._table[read_label(sample.label, self._label_map)]
             check_sizes(sample, image.size, (label.shape[1], label.shape[0]))
             train_ids = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
-        planes = [_resized(image, size), train_ids[None]]
+        planes = [resized(image, size), train_ids[None]]
         if self.partners:
             assert sample.partner is not None
             partner = to_rgb(decode(sample.partner), sample.partner)
             check_pair_sizes(sample, image.size, partner.size)
-            planes.append(_resized(partner, size))
+            planes.append(resized(partner, size))
         return torch.from_numpy(np.concatenate(planes))
 
 
@@ -159,7 +163,8 @@ def count_classes(train_ids: UInt8[np.ndarray, "h w"]) -> Int64[np.ndarray, " c"
     return np.bincount(train_ids.ravel(), minlength=IGNORE_LABEL + 1)[:NUM_CLASSES].astype(np.int64)
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "3 h w"]:
+def resized(image: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "3 h w"]:
+    """An RGB image at ``size`` (width, height), antialiased bilinear."""
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 

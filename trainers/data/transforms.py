@@ -30,9 +30,12 @@ def build_augmentation(config: AugmentationConfig, *, height: int, width: int) -
 
 
 def augment(
-    image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, " h w"], augmentation: v2.Compose, *, seed: int
-) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, " ch cw"]]:
-    """Apply ``augmentation`` with its own random numbers: the result depends on nothing but the arguments."""
+    image: UInt8[Tensor, "3 h w"], label: UInt8[Tensor, "*k h w"], augmentation: v2.Compose, *, seed: int
+) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, "*k ch cw"]]:
+    """Apply ``augmentation`` with its own random numbers: the result depends on nothing but the arguments.
+
+    A label may have several planes, which move alike.
+    """
     image, label = _transform(augmentation, seed, tv_tensors.Image(image), tv_tensors.Mask(label))
     return image, label
 

@@ -4,7 +4,7 @@ Shape legend: n images, h height, w width, d channels, (y, x) cells of a feature
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class FeatureNetwork(nn.Module):
         """Feature maps of images in 0…255."""
         features: Tensor = self.body(images)
         return features
+
+    def maps(self, images: Images, layers: Sequence[str]) -> list[Float[Tensor, "n _ _ _"]]:
+        """Feature maps of several layers in one pass, none deeper than the network's own; not of Inception."""
+        found: list[Tensor] = self.body.maps(images, layers)  # type: ignore[operator]
+        return found
 
     def vectors(self, images: Images) -> Float[Tensor, "n d"]:
         """The mean over the cells of each map."""
@@ -112,6 +117,7 @@ class VGG(nn.Module):
             if isinstance(layer, nn.ReLU) and next(names) == config.layer:
                 break
         self.layers = nn.Sequential(*kept)
+        self.names = VGG_LAYERS[config.network]
         family = NORMALIZATIONS["imagenet"]
         self.register_buffer("mean", torch.tensor(family.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(family.std).view(1, 3, 1, 1) * 255)
@@ -120,6 +126,16 @@ class VGG(nn.Module):
         """With the mean and deviation of ImageNet."""
         features: Tensor = self.layers((images - self.mean) / self.std)
         return features
+
+    def maps(self, images: Images, layers: Sequence[str]) -> list[Float[Tensor, "n _ _ _"]]:
+        """Of the activations that ``layers`` name."""
+        features, found = (images - self.mean) / self.std, {}
+        names = iter(self.names)
+        for layer in self.layers:
+            features = layer(features)
+            if isinstance(layer, nn.ReLU):
+                found[next(names)] = features
+        return [found[name] for name in layers]
 
 
 class Colors(nn.Module):
@@ -139,8 +155,12 @@ class SegmenterEncoder(nn.Module):
 
     def forward(self, images: Images) -> Float[Tensor, "n d y x"]:
         """The segmenter's own normalization, then its encoder."""
-        features: Tensor = self.segmenter.network.encoder(self.segmenter.normalize(images))[self.stage]  # type: ignore[operator]
-        return features
+        return self.maps(images, [str(self.stage)])[0]
+
+    def maps(self, images: Images, layers: Sequence[str]) -> list[Float[Tensor, "n _ _ _"]]:
+        """Of the stages that ``layers`` number."""
+        stages = self.segmenter.network.encoder(self.segmenter.normalize(images))  # type: ignore[operator]
+        return [stages[int(layer)] for layer in layers]
 
 
 def build_features(

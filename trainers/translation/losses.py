@@ -60,6 +60,17 @@ def squared(first: Tensor, second: Tensor, share: Share) -> Float[Tensor, ""]:
     return share((first.float() - second.float()).square())
 
 
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], *, scales: int, share: Share) -> Float[Tensor, ""]:
+    """Mean absolute difference of a discriminator's features of a generated and the real image, times 4 / ``scales``.
+
+    That is its mean over scales, and over the layers of each times four. Features of all scales and layers in a row.
+    Source: NVIDIA/pix2pixHD, pix2pixHD_model.py: the factor is 1 for each of the published four layers.
+    """
+    layers = len(made) / scales
+    terms = [absolute(one, other, share) for one, other in zip(made, real, strict=True)]
+    return torch.stack(terms).sum() * (4 / layers / scales)
+
+
 def instance_normalized_distance(
     first: Float[Tensor, "n d y x"], second: Float[Tensor, "n d y x"], share: Share
 ) -> Float[Tensor, ""]:

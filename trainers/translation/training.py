@@ -134,7 +134,7 @@ class Watch:
             self._warn(
                 "collapse",
                 f"the discriminators judge {100 * accuracy:.1f} % of the patches right over {self._steps} steps, so "
-                f"the generators learn nothing of the other domain: lower the learning rate, {self._remedy}, "
+                f"the generators learn nothing from them: lower the learning rate, {self._remedy}, "
                 "or start from another seed",
             )
         for name in sorted(self._shifts):

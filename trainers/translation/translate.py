@@ -1,7 +1,8 @@
 """Translate a data set with the translator of the input role ``translator``: one PNG an image, labels by reference.
 
-Images are translated whole (tiles would differ in color, for norms are of what they see), each by one rank, in float32,
-and saved in their own size with the fixed range 0…255. A run that was killed goes on behind its last checkpoint.
+What is translated is each sample's image or, with a translator of label maps, its label map: whole (tiles would differ
+in color, for norms are of what they see), each by one rank, in float32, and saved in its own size with the fixed range
+0…255. A run that was killed goes on behind its last checkpoint.
 
 Shape legend: h height, w width.
 """
@@ -21,15 +22,26 @@ from torch import Tensor
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, to_rgb
+from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, read_label_ids, to_rgb
 from trainers.data.fingerprint import hash_file
 from trainers.data.label_files import link
+from trainers.data.label_maps import check_instances
+from trainers.data.label_spaces import lookup_table
 from trainers.data.references import Reference, write_references
 from trainers.data.samples import Sample
+from trainers.errors import UserError
 from trainers.pictures import evenly_spaced, write_panel
 from trainers.translation.enhancement import clahe, gamma
+from trainers.translation.pix2pixhd_config import Config as Pix2PixHDConfig
 from trainers.translation.translate_config import Config, EnhanceConfig
-from trainers.translation.translators import Translator, check_direction, load_translator, read_translator
+from trainers.translation.translators import (
+    FROM_LABEL_MAPS,
+    Translator,
+    check_direction,
+    check_forward,
+    load_translator,
+    read_translator,
+)
 
 IMAGES = "images"
 
@@ -52,11 +64,15 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
         described = read_translator(inputs["translator"])
         ends = [DataSplit.model_validate(described[end]) for end in ("source", "target")]
         _check_domains(config, *ends)
+        if described["method"] in FROM_LABEL_MAPS:
+            _check_label_maps(config, inputs, edges=described["generator"]["edges"])
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     """The same refusal before the translator is trained."""
     trained = dict(sources["translator"]) if "translator" in sources else {}
+    if isinstance(sources.get("translator"), Pix2PixHDConfig):
+        _check_label_maps(config, {}, edges=False)
     if {"source", "target"} <= set(trained):
         _check_domains(config, trained["source"], trained["target"])
 
@@ -65,6 +81,19 @@ def _check_domains(config: Config, source: DataSplit, target: DataSplit) -> None
     origin, goal = (source, target) if config.direction == "forward" else (target, source)
     for split in config.splits().values():
         check_direction(split, origin=origin, goal=goal)
+
+
+def _check_label_maps(config: Config, inputs: Mapping[str, Path], *, edges: bool) -> None:
+    """Refuse what a translator of label maps cannot do, and ``edges`` without instance maps."""
+    check_forward(config.direction)
+    if config.unlabeled is not None:
+        raise UserError(
+            f"unlabeled is {config.unlabeled}, whose labels nobody shall read, and this translator makes images of "
+            "label maps; give the split as train, val or test"
+        )
+    for split in config.splits().values():
+        if edges and split.dataset in inputs:
+            check_instances(open_split(inputs, split))
 
 
 def run(
@@ -89,7 +118,9 @@ def run(
     context.barrier()
     if context.rank == 0:
         _write_index(config, inputs, tasks, output)
-        _draw([task for part in tasks.values() for task in part], config.pictures, output)
+        dataset = next(iter(config.splits().values())).dataset
+        label_map = None if translator.label_maps is None else label_map_of(dataset, inputs[dataset])
+        _draw([task for part in tasks.values() for task in part], config.pictures, output, label_map)
     return {
         "images": {part: len(found) for part, found in tasks.items()},
         "step": translator.step,
@@ -112,7 +143,7 @@ def _translate(tasks: list[Task], translator: Translator, config: Config, output
     rounds = -(-len(tasks) // context.world_size)
     mine = tasks[context.rank :: context.world_size]
     absent = [task for task in mine if not (output / task.name).exists()]
-    coming = _decoded(absent)
+    coming = _read(absent, translator)
     for number in range(1, rounds + 1):
         if number <= len(mine) and not (output / mine[number - 1].name).exists():
             translated = translator(next(coming), size=size).permute(1, 2, 0).contiguous().numpy()
@@ -122,20 +153,15 @@ def _translate(tasks: list[Task], translator: Translator, config: Config, output
             context.report({"step": number, "steps": rounds}, lambda folder: _link_images(output, folder))
 
 
-def _decoded(tasks: list[Task]) -> Iterator[UInt8[Tensor, "3 h w"]]:
-    """The images of ``tasks``, each read while the one before is translated."""
-
-    def read(task: Task) -> Tensor:
-        pixels = np.array(to_rgb(decode(task.sample.image), task.sample.image))
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
+def _read(tasks: list[Task], translator: Translator) -> Iterator[Tensor]:
+    """What the translator needs of ``tasks``, each read while the one before is translated."""
     with ThreadPoolExecutor(1) as ahead:
-        waiting = ahead.submit(read, tasks[0]) if tasks else None
+        waiting = ahead.submit(translator.read, tasks[0].sample) if tasks else None
         for number in range(len(tasks)):
             assert waiting is not None
             image = waiting.result()
             if number + 1 < len(tasks):
-                waiting = ahead.submit(read, tasks[number + 1])
+                waiting = ahead.submit(translator.read, tasks[number + 1].sample)
             yield image
 
 
@@ -181,11 +207,13 @@ def _fingerprint_of_labels(tasks: list[Task]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _draw(tasks: list[Task], count: int, output: Path) -> None:
+def _draw(tasks: list[Task], count: int, output: Path, label_map: Mapping[int, int] | None) -> None:
+    """``label_map``: of the label maps that were translated; ``None``: images were."""
     for index in evenly_spaced(count, len(tasks)):
         task = tasks[index]
-        pair = {
-            "input": np.array(to_rgb(decode(task.sample.image), task.sample.image)),
-            "translated": np.array(decode(output / task.name)),
-        }
-        write_panel(output, f"{index:06d}", pair, title=task.sample.image.stem)
+        tiles = {"input": np.array(to_rgb(decode(task.sample.image), task.sample.image))}
+        if label_map is not None:
+            assert task.sample.label is not None
+            tiles = {"label map": lookup_table(label_map)[read_label_ids(task.sample.label)], "real": tiles["input"]}
+        tiles["translated"] = np.array(decode(output / task.name))
+        write_panel(output, f"{index:06d}", tiles, title=task.sample.image.stem)

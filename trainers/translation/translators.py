@@ -1,6 +1,6 @@
-"""What a translator's training leaves behind, and how images go through it whole.
+"""What a translator's training leaves behind, and how images, or label maps, go through it whole.
 
-Shape legend: h height, w width.
+Shape legend: h height, w width, k planes of what it reads: red, green and blue, or label ids and instance ids.
 """
 
 import json
@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
 
 from trainers.checkpoint import load_state
 from trainers.config import Config
-from trainers.data.datasets import DataSplit
+from trainers.data.datasets import DataSplit, decode, to_rgb
+from trainers.data.label_maps import boundaries, read_label_map, resize_ids
+from trainers.data.samples import Sample
 from trainers.errors import UserError, nearest
+from trainers.translation.pix2pixhd_config import LabelGeneratorConfig
 from trainers.translation.training import as_bytes, signed
 
 DESCRIPTION = "translator.json"
@@ -25,7 +29,10 @@ PARTS = frozenset({"train", "val", "test", "held", "out", "pairs", "all"})
 """Words in the name of a split that say nothing about its domain."""
 
 
-Translate = Callable[[Float[Tensor, "1 3 h w"]], Float[Tensor, "1 3 h w"]]
+FROM_LABEL_MAPS = frozenset({"pix2pixhd"})
+"""Methods whose translators read label maps instead of images."""
+
+Translate = Callable[[Float[Tensor, "1 k h w"]], Float[Tensor, "1 3 h w"]]
 State = Mapping[str, Tensor]
 
 
@@ -34,7 +41,7 @@ class Translator:
     """A trained translator in one direction."""
 
     translate: Translate
-    """Images in [-1, 1], sides a multiple of ``stride`` and at least ``least``."""
+    """Images in [-1, 1], or planes of ids, sides a multiple of ``stride`` and at least ``least``."""
     stride: int
     least: int
     origin: DataSplit
@@ -43,18 +50,37 @@ class Translator:
     """The split whose looks it learned."""
     step: int
     device: torch.device
+    label_maps: LabelGeneratorConfig | None = None
+    """What it reads label maps as; ``None``: it reads images."""
+
+    def read(self, sample: Sample) -> UInt8[Tensor, "3 h w"] | Int32[Tensor, "k h w"]:
+        """What it translates of a sample: its image, or its label map alone.
+
+        Raises:
+            UserError: a file cannot be decoded, or holds label ids that the translator does not know.
+        """
+        if self.label_maps is not None:
+            return read_label_map(sample, label_nc=self.label_maps.label_nc, edges=self.label_maps.edges)
+        pixels = np.array(to_rgb(decode(sample.image), sample.image))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
     @torch.inference_mode()
-    def __call__(self, image: UInt8[Tensor, "3 h w"], *, size: tuple[int, int] | None = None) -> UInt8[Tensor, "3 h w"]:
-        """The translation of one image, whole and in its own size.
+    def __call__(
+        self, given: UInt8[Tensor, "3 h w"] | Int32[Tensor, "k h w"], *, size: tuple[int, int] | None = None
+    ) -> UInt8[Tensor, "3 h w"]:
+        """The translation of what ``read`` gave, whole and in its own size.
 
-        With ``size`` (height, width) it is resized to that before and back after, antialiased bilinear both times. A
-        size that the network cannot take is padded with the mirrored border, and cropped back.
+        With ``size`` (height, width) it is resized to that before and back after, antialiased bilinear both times; ids
+        take the nearest. A size that the network cannot take is padded with the mirrored border, and cropped back.
         """
-        own = image.shape[1], image.shape[2]
-        shown = signed(image[None].to(self.device))
-        if size is not None and size != own:
-            shown = F.interpolate(shown, size=size, mode="bilinear", antialias=True)
+        own = given.shape[1], given.shape[2]
+        shown = given[None].to(self.device)
+        if self.label_maps is not None:
+            shown = resize_ids(shown, size or own).float()
+        else:
+            shown = signed(shown)
+            if size is not None and size != own:
+                shown = F.interpolate(shown, size=size, mode="bilinear", antialias=True)
         translated = crop(self.translate(pad_to(shown, self.stride, self.least)).float(), shown.shape[2:])
         if translated.shape[2:] != own:
             translated = F.interpolate(translated, size=own, mode="bilinear", antialias=True)
@@ -103,12 +129,13 @@ def load_translator(folder: Path, checkpoint: str, *, direction: str, device: to
     ``direction``: ``forward``, from the source of its training to the target, or ``backward``.
 
     Raises:
-        UserError: there is none, it is of a method that does not translate images, or the weights do not fit it.
+        UserError: there is none, it is of a method that does not translate, or only forward, or the weights do not fit.
     """
     described = read_translator(folder)
     if described["method"] not in BUILDERS:
         raise UserError(f"{folder} is of the method {described['method']!r}: {nearest(described['method'], BUILDERS)}")
     state = load_state(folder / f"{checkpoint}.pt")
+    labels = described["method"] in FROM_LABEL_MAPS
     try:
         translate, stride, least = BUILDERS[described["method"]](
             described["generator"], state["weights"], direction, device
@@ -119,7 +146,8 @@ def load_translator(folder: Path, checkpoint: str, *, direction: str, device: to
         ) from error
     ends = [DataSplit.model_validate(described[end]) for end in ("source", "target")]
     origin, goal = ends if direction == "forward" else reversed(ends)
-    return Translator(translate, stride, least, origin, goal, state["step"], device)
+    label_maps = LabelGeneratorConfig.model_validate(described["generator"]) if labels else None
+    return Translator(translate, stride, least, origin, goal, state["step"], device, label_maps)
 
 
 Built = tuple[Translate, int, int]
@@ -151,6 +179,32 @@ def _dfs(fields: Mapping[str, Any], weights: State, direction: str, device: torc
     return network.to(device).eval(), config.stride(), config.stride()
 
 
+def _pix2pixhd(fields: Mapping[str, Any], weights: State, direction: str, device: torch.device) -> Built:
+    from trainers.translation.pix2pixhd_networks import Pix2PixHD, encode
+
+    check_forward(direction)
+    config = LabelGeneratorConfig.model_validate(fields)
+    network = Pix2PixHD(config)
+    network.load_state_dict(weights)
+    network.to(device).eval()
+
+    def generate(ids: Tensor) -> Tensor:
+        image: Tensor = network(encode(torch.cat([ids[:, :1], boundaries(ids[:, 1:]).float()], dim=1), config.label_nc))
+        return image
+
+    return generate, config.stride(), 2 * config.stride()
+
+
+def check_forward(direction: str) -> None:
+    """Refuse to make label maps of images.
+
+    Raises:
+        UserError: with the fix.
+    """
+    if direction != "forward":
+        raise UserError("this translator makes images of label maps and knows no way back; set direction to forward")
+
+
 def domain_of(split: DataSplit) -> str:
     """The domain that a split's name tells: ``toy_city/night`` of ``toy_city/night_test``."""
     words = [word for word in split.split.split("_") if word not in PARTS]
@@ -172,5 +226,5 @@ def check_direction(split: DataSplit, *, origin: DataSplit, goal: DataSplit) -> 
 
 Build = Callable[[Mapping[str, Any], State, str, torch.device], Built]
 
-BUILDERS: dict[str, Build] = {"unit": _unit, "dfs": _dfs}
+BUILDERS: dict[str, Build] = {"unit": _unit, "dfs": _dfs, "pix2pixhd": _pix2pixhd}
 """Method → from the generator's fields, weights, direction and device to a translator."""
