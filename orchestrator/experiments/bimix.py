@@ -90,7 +90,7 @@ def add_arms(
 
 
 def toy_city() -> Experiment:
-    """64×128, 800 + 240 steps, 320 pairs: with 400 steps the arms and their seeds take six hours of a core."""
+    """64×128, 800 + 200 steps, 320 pairs: with 400 steps the arms and their seeds take six hours of a core."""
     loop = {"log_every_steps": 20, "checkpoint_every_steps": 100}
     study = Study(
         source=SupervisedConfig(
@@ -104,7 +104,7 @@ def toy_city() -> Experiment:
         ),
         target="toy_city/pairs_a",
         target_select="toy_city/night_val",
-        adaptation=LoopConfig(steps=240, score_every_steps=40, **loop),
+        adaptation=LoopConfig(steps=200, score_every_steps=40, **loop),
         select={"day_val": "toy_city/day_val"},
         report={
             "night_test": "toy_city/night_test",
@@ -126,7 +126,7 @@ def toy_city() -> Experiment:
         "light": {"patch": 8},
         "adversarial": {"width": 16},
     }
-    add_arms(study, candidates=24, curves=16, resnet=16, **small)
+    add_arms(study, candidates=20, curves=16, resnet=16, **small)
     clean = {**small, "relighting": {"kind": "resnet", "width": 16}, **CLEAN}
     study.add_adaptation("bimix_other_streets", "bimix", initial="source", target="toy_city/pairs_b", **clean)
     study.add_supervised("target_supervised", initial="source_target")

@@ -34,7 +34,7 @@ from trainers.segmentation.supervised_config import Config
 SEED = 3
 CASES = ("frozen", "local")
 
-pytestmark = pytest.mark.usefixtures("deterministic")
+pytestmark = [pytest.mark.usefixtures("deterministic"), pytest.mark.timeout(1200)]  # One group serves all.
 
 
 def training(batch_norm: str) -> Config:

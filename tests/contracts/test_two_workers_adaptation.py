@@ -50,7 +50,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 LABELS = {"target": "toy_city/night_val", "height": 32, "width": 64, "batch_size": 1}
 
-pytestmark = pytest.mark.usefixtures("deterministic")
+pytestmark = [pytest.mark.usefixtures("deterministic"), pytest.mark.timeout(1200)]  # One group serves all.
 
 
 def run(name: str, fields: dict[str, Any], toy_city: Path, folder: Path, context: TrainContext) -> dict[str, Any]:
