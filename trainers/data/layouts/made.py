@@ -40,3 +40,15 @@ LIGHT_POOL = Dataset(
     read_label_map=read_label_map,
     refers=True,
 )
+
+SELECTED = Dataset(
+    splits=("train",),
+    unlabeled=frozenset(),
+    label_map={},
+    class_set="",
+    list_samples=list_made,
+    layout=f"{INDEX_FILE}, as the stage `agreement` leaves it",
+    side_files={"train": INDEX_FILE},
+    read_label_map=read_label_map,
+    refers=True,
+)
