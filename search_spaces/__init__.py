@@ -22,6 +22,7 @@ SPACES = {
     "mic_small": "search_spaces.mic_small",
     "bimix": "search_spaces.bimix",
     "unit": "search_spaces.unit",
+    "supplement": "search_spaces.supplement",
 }
 """Space name → module."""
 

@@ -19,6 +19,7 @@ METHODS = {
     "toy_city": "trainers.data.render_city",
     "pack": "trainers.data.pack",
     "fog": "trainers.data.fog",
+    "recombine": "trainers.data.recombine",
     "supervised": "trainers.segmentation.supervised",
     "evaluation": "trainers.segmentation.evaluate",
     "pseudo_labels": "trainers.selection.pseudo_labels",
@@ -32,6 +33,7 @@ METHODS = {
     "features": "trainers.measures.features",
     "frechet": "trainers.measures.frechet",
     "light_split": "trainers.selection.light_split",
+    "agreement": "trainers.selection.agreement",
 }
 """Method name → module."""
 

@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "day_to_dusk": "orchestrator.experiments.day_to_dusk",
     "bimix": "orchestrator.experiments.bimix",
     "night_translation": "orchestrator.experiments.night_translation",
+    "label_balancing": "orchestrator.experiments.label_balancing",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 
