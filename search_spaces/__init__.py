@@ -28,6 +28,7 @@ SPACES = {
     "self_training_alpha": "search_spaces.self_training_alpha",
     "dfs": "search_spaces.dfs",
     "pix2pixhd": "search_spaces.pix2pixhd",
+    "supplement": "search_spaces.supplement",
 }
 """Space name → module."""
 

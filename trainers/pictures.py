@@ -14,16 +14,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
-from PIL import Image
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw
 
-from trainers.data.label_spaces import COLORS, IGNORE_LABEL
+from trainers.data.label_spaces import CLASS_NAMES, COLORS, IGNORE_LABEL
 
 MAX_WIDTH = 384
 """Pixels; larger pictures are shrunk, so that a report with dozens of them stays small."""
 
 WRONG, IGNORED = (213, 94, 0), (0, 0, 0)
 """RGB of wrong and of ignored pixels in an error picture; vermilion stands out from grey for everybody."""
+
+BAR = (0, 114, 178)
+"""RGB of the second bar of a class; blue beside grey is told apart by everybody."""
 
 Photo = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
@@ -67,6 +70,22 @@ def error_picture(image: Photo, truth: Labels, prediction: Labels) -> Photo:
     picture[(truth != prediction) & ~ignored] = WRONG
     picture[ignored] = IGNORED
     return picture
+
+
+def class_bars(before: Float[np.ndarray, " c"], after: Float[np.ndarray, " c"]) -> Photo:
+    """Two shares (in [0, 1]) of each of the 19 classes as bars, the rarest first; logarithmic, from .01 % to all."""
+    row, left, right = 18, 84, MAX_WIDTH - 78
+    picture = Image.new("RGB", (MAX_WIDTH, row * len(CLASS_NAMES)), "white")
+    pen = ImageDraw.Draw(picture)
+    for line, train_id in enumerate(np.argsort(before, kind="stable").tolist()):
+        top = line * row
+        pen.text((2, top + 3), CLASS_NAMES[train_id].replace("_", " "), fill="black")
+        for number, (share, color) in enumerate(((before[train_id], (150, 150, 150)), (after[train_id], BAR))):
+            length = max(0.0, 1 + float(np.log10(max(share, 1e-4))) / 4)
+            upper = top + 2 + 7 * number
+            pen.rectangle((left, upper, left + (right - left) * length, upper + 6), fill=color)
+        pen.text((right + 4, top + 3), f"{100 * before[train_id]:.2f} {100 * after[train_id]:.2f}", fill="black")
+    return np.asarray(picture)
 
 
 def label_picture(train_ids: Labels) -> Image.Image:

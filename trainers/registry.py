@@ -19,6 +19,7 @@ METHODS = {
     "toy_city": "trainers.data.render_city",
     "pack": "trainers.data.pack",
     "fog": "trainers.data.fog",
+    "recombine": "trainers.data.recombine",
     "supervised": "trainers.segmentation.supervised",
     "evaluation": "trainers.segmentation.evaluate",
     "pseudo_labels": "trainers.selection.pseudo_labels",
@@ -37,6 +38,7 @@ METHODS = {
     "image_quality": "trainers.measures.image_quality",
     "light_split": "trainers.selection.light_split",
     "selection": "trainers.selection.select_images",
+    "agreement": "trainers.selection.agreement",
 }
 """Method name → module."""
 

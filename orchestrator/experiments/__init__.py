@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "night_self_training": "orchestrator.experiments.night_self_training",
     "dehazing": "orchestrator.experiments.dehazing",
     "label_to_image": "orchestrator.experiments.label_to_image",
+    "label_balancing": "orchestrator.experiments.label_balancing",
 }
 """Experiment name → module; its ``PRESETS`` are {preset: function that builds the experiment}, default first."""
 

@@ -65,10 +65,10 @@ class Study:
     stages: dict[str, Stage] = field(default_factory=dict)
     arms: dict[str, Arm] = field(default_factory=dict)
 
-    def add_source(self, name: str, **changes: Any) -> None:
-        """A stage that trains from the start on labeled images."""
+    def add_source(self, name: str, *, inputs: Mapping[str, str] | None = None, **changes: Any) -> None:
+        """A stage that trains from the start on labeled images; ``inputs`` beside the study's data."""
         config = SupervisedConfig.model_validate({**self.source.model_dump(), **changes})
-        self.stages[name] = Stage(name, "supervised", config, dict(self.data))
+        self.stages[name] = Stage(name, "supervised", config, {**self.data, **(inputs or {})})
 
     def add_supervised(self, name: str, *, initial: str) -> None:
         """An arm that goes on as it began, for as many steps as an adaptation takes."""

@@ -234,6 +234,14 @@ TINY["self_training"] = Tiny(
     two_workers=TINY["supervised"].two_workers,
 )
 TINY["light_split"] = Tiny({"pool": "toy_city/day_train", "threshold": 110.0}, {"toy_city": "toy_city"})
+TINY["recombine"] = Tiny(
+    {"split": "toy_city/day_train", "images": True, "checkpoint_every_images": 2, "pictures": 1},
+    {"toy_city": "toy_city"},
+)
+TINY["agreement"] = Tiny(
+    {"split": "toy_city/day_train", "height": 32, "width": 64, "threshold": 0.0},
+    {"toy_city": "toy_city", "segmenter": "segmenter"},
+)
 SOURCES = {
     "toy_city", "segmenter", "cityscapes", "dark_zurich", "dehazing", "translator", "features", "pseudo_labels",
     "global_generator",

@@ -9,7 +9,17 @@ from trainers.components.configs import NetworkConfig
 from trainers.context import PlainContext
 from trainers.data.label_spaces import COLORS
 from trainers.networks.segmentation import build_segmenter
-from trainers.pictures import IGNORED, MAX_WIDTH, WRONG, error_picture, evenly_spaced, label_picture, write_panel
+from trainers.pictures import (
+    BAR,
+    IGNORED,
+    MAX_WIDTH,
+    WRONG,
+    class_bars,
+    error_picture,
+    evenly_spaced,
+    label_picture,
+    write_panel,
+)
 from trainers.registry import method
 from trainers.segmentation.trained import Trained, write_description
 
@@ -124,3 +134,16 @@ def test_the_number_of_pictures_is_in_no_key():
 
     config = method("evaluation").config
     assert keyed(config(split="toy_city/day_val", pictures=9)) == keyed(config(split="toy_city/day_val", pictures=0))
+
+
+def test_bars_of_class_shares_are_logarithmic_and_in_order():
+    shares = np.full(19, 0.01)
+    shares[7] = 0.0001
+    after = np.full(19, 0.1)
+    after[7] = 1.0
+    picture = class_bars(shares, after)
+    assert picture.shape[1] <= MAX_WIDTH
+    lengths = (picture == BAR).all(axis=2).sum(axis=1).reshape(19, -1).max(axis=1)
+    assert lengths[0] == lengths.max(), "the rarest class comes first"
+    assert lengths[1:].tolist() == pytest.approx([0.75 * lengths[0]] * 18, abs=2)
+    assert lengths[0] > MAX_WIDTH / 2

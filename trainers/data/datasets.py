@@ -16,10 +16,16 @@ from trainers.config import Config
 from trainers.data.label_spaces import class_set_of
 from trainers.data.layouts.adverse import ACDC, DARK_ZURICH
 from trainers.data.layouts.camvid import CAMVID_DATASET
-from trainers.data.layouts.cityscapes import CITYSCAPES_DATASET, FOGGY_CITYSCAPES, NIGHTTIME_DRIVING, TOY_CITY
+from trainers.data.layouts.cityscapes import (
+    CITYSCAPES_DATASET,
+    FOGGY_CITYSCAPES,
+    NIGHTTIME_DRIVING,
+    RECOMBINED,
+    TOY_CITY,
+)
 from trainers.data.layouts.folders import DEHAZING, LABELED_FOLDER
 from trainers.data.layouts.gta5 import GTA5
-from trainers.data.layouts.made import LIGHT_POOL, SELECTED, TRANSLATED
+from trainers.data.layouts.made import AGREED, LIGHT_POOL, SELECTED, TRANSLATED
 from trainers.data.layouts.pools import BDD100K, IMAGES, NEXET
 from trainers.data.packed import INDEX_FILE, is_packed, packed_samples, read_index, shard_files
 from trainers.data.references import read_reference
@@ -43,7 +49,9 @@ DATASETS = {
     "labeled_folder": LABELED_FOLDER,
     "translated": TRANSLATED,
     "light_pool": LIGHT_POOL,
+    "recombined": RECOMBINED,
     "selected": SELECTED,
+    "agreed": AGREED,
 }
 """Every data set that a split may name."""
 

@@ -1,8 +1,6 @@
 """Labels that a stage writes for the images of a split: one PNG of train ids per image, and a list of them."""
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from trainers.data.datasets import DataSplit
+from trainers.data.made_files import link
 from trainers.errors import UserError
 
 INDEX_FILE = "labels.json"
@@ -72,14 +71,3 @@ def link_labels(source: Path, folder: Path) -> None:
     """Give every label file of ``source`` a second name in ``folder``, or a copy where the storage cannot."""
     for path in sorted((source / "labels").glob("*.png")):
         link(path, folder / "labels" / path.name)
-
-
-def link(path: Path, place: Path) -> None:
-    """A second name for the same bytes; what is there already stays."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        return
-    try:
-        os.link(path, place)
-    except OSError:
-        shutil.copyfile(path, place)

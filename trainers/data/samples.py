@@ -50,6 +50,8 @@ class Dataset:
     """Split → the file of the root that decides what its samples are; it counts for the fingerprint."""
     read_label_map: Callable[[Path], Mapping[int, int]] | None = None
     """Reads the map from the data set's folder."""
+    without_photographs: frozenset[str] = frozenset()
+    """Splits of label maps alone; in the place of images they have pictures of the maps."""
     refers: bool = False
     """Whether a stage made it of another data set's images (``references``), whose folder has to be known too."""
 

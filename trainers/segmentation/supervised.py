@@ -186,6 +186,8 @@ def check_labeled(splits: Sequence[DataSplit], inputs: Mapping[str, Path]) -> No
     for split in splits:
         if split.split in DATASETS[split.dataset].unlabeled:
             raise UserError(f"{split} has no labels; supervised training and selection need them")
+        if split.split in DATASETS[split.dataset].without_photographs:
+            raise UserError(f"{split} is label maps alone; train on images that a translator makes of them")
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
             open_split(inputs, split)
 

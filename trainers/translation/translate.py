@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, read_label_ids, to_rgb
 from trainers.data.fingerprint import hash_file
-from trainers.data.label_files import link
 from trainers.data.label_maps import check_instances
 from trainers.data.label_spaces import lookup_table
+from trainers.data.made_files import keep_files, save_png, take_back_files
 from trainers.data.references import Reference, write_references
 from trainers.data.samples import Sample
 from trainers.errors import UserError
@@ -112,7 +111,7 @@ def run(
     if context.rank == 0:
         for part in tasks:
             (output / IMAGES / part).mkdir(parents=True)
-        _take_from_checkpoint(context.resume(), output)
+        take_back_files(context.resume(), output)
     context.barrier()
     _translate([task for part in tasks.values() for task in part], translator, config, output, context)
     context.barrier()
@@ -147,10 +146,10 @@ def _translate(tasks: list[Task], translator: Translator, config: Config, output
     for number in range(1, rounds + 1):
         if number <= len(mine) and not (output / mine[number - 1].name).exists():
             translated = translator(next(coming), size=size).permute(1, 2, 0).contiguous().numpy()
-            _save(enhanced(translated, config.enhance), output / mine[number - 1].name)
+            save_png(enhanced(translated, config.enhance), output / mine[number - 1].name)
         if number % config.checkpoint_every_images == 0 and number < rounds:
             context.barrier()  # What the others wrote before is whole.
-            context.report({"step": number, "steps": rounds}, lambda folder: _link_images(output, folder))
+            context.report({"step": number, "steps": rounds}, lambda folder: keep_files(output, folder))
 
 
 def _read(tasks: list[Task], translator: Translator) -> Iterator[Tensor]:
@@ -170,25 +169,6 @@ def enhanced(image: UInt8[np.ndarray, "h w 3"], config: EnhanceConfig) -> UInt8[
     if config.kind == "gamma":
         return gamma(image, config.gamma)
     return clahe(image, clip=config.clip, tiles=config.tiles) if config.kind == "clahe" else image
-
-
-def _save(image: np.ndarray, path: Path) -> None:
-    """Under its name only once it is whole."""
-    aside = path.with_suffix(".aside")
-    Image.fromarray(image).save(aside, format="PNG")
-    aside.replace(path)
-
-
-def _link_images(output: Path, folder: Path) -> None:
-    """Everything translated so far, into a checkpoint: a second name for the same bytes where the storage can."""
-    for path in sorted((output / IMAGES).rglob("*.png")):
-        link(path, folder / path.relative_to(output))
-
-
-def _take_from_checkpoint(checkpoint: Path | None, output: Path) -> None:
-    """The inverse, for a folder that is empty again."""
-    for path in sorted((checkpoint / IMAGES).rglob("*.png")) if checkpoint is not None else ():
-        link(path, output / path.relative_to(checkpoint))  # type: ignore[arg-type]
 
 
 def _write_index(config: Config, inputs: Mapping[str, Path], tasks: Mapping[str, list[Task]], output: Path) -> None:

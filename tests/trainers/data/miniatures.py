@@ -277,8 +277,10 @@ TREES = {
     "images": Tree(images, unlabeled={"all": 2}),
     "dehazing": Tree(dehazing, "hazy", 3),
     "labeled_folder": Tree(labeled_folder, "train", 2),
+    "recombined": Tree(cityscapes, "pasted", 3),
     # Folders that only another data set's folder completes: test_references.py.
     "translated": Tree(images),
     "light_pool": Tree(images),
     "selected": Tree(images),
+    "agreed": Tree(images),
 }

@@ -1,4 +1,4 @@
-"""Cityscapes, Foggy Cityscapes, Nighttime Driving, and Toy City, which writes the same tree per domain.
+"""Cityscapes, Foggy Cityscapes, Nighttime Driving, recombined label maps, and Toy City, the same tree per domain.
 
 Source: mcordts/cityscapesScripts (folders, label ids); W-zx-Y/DANNet, dataset/ (Nighttime Driving).
 """
@@ -48,6 +48,16 @@ def list_nighttime_driving(root: Path, split: str) -> list[Sample]:
     images = sorted((root / "leftImg8bit" / split / "night").glob("*_leftImg8bit.png"))
     return [
         Sample(image, labels / image.name.replace("_leftImg8bit.png", "_gtCoarse_labelIds.png")) for image in images
+    ]
+
+
+def list_recombined(root: Path, split: str) -> list[Sample]:
+    """Label maps that a stage made: beside them what was pasted (``pasted``), or only their pictures (``maps``)."""
+    if split == "pasted":
+        return list_cityscapes(root, "train")
+    pictures = sorted((root / "gtFine" / "train").glob("*/*_gtFine_color.png"))
+    return [
+        Sample(picture, picture.with_name(picture.name.replace("_color.png", "_labelIds.png"))) for picture in pictures
     ]
 
 
@@ -131,6 +141,17 @@ NIGHTTIME_DRIVING = Dataset(
     layout="leftImg8bit/test/night/*_leftImg8bit.png and "
     "gtCoarse_daytime_trainvaltest/test/night/*_gtCoarse_labelIds.png",
     images={"test": 50},
+)
+
+RECOMBINED = Dataset(
+    splits=("maps", "pasted"),
+    unlabeled=frozenset(),
+    label_map=CITYSCAPES,
+    class_set="cityscapes19",
+    list_samples=list_recombined,
+    layout="gtFine/train/…_{labelIds,instanceIds,color}.png, as the stage `recombine` leaves them, and for `pasted` "
+    "leftImg8bit/train/… (its images=true)",
+    without_photographs=frozenset({"maps"}),
 )
 
 TOY_CITY = Dataset(

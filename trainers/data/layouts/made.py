@@ -7,7 +7,6 @@ from trainers.data.samples import Dataset, Sample, inside
 
 TRANSLATED_PARTS = ("train", "val", "test", "unlabeled")
 POOL_PARTS = ("day_train", "day_val", "night_train", "night_val")
-SELECTED_PARTS = ("train",)
 
 
 def list_made(root: Path, split: str) -> list[Sample]:
@@ -31,11 +30,11 @@ TRANSLATED = Dataset(
 )
 
 
-def _parts_of_a_pool(splits: tuple[str, ...], stage: str) -> Dataset:
-    """Unlabeled images that stay where they are."""
+def _images_of_others(splits: tuple[str, ...], stage: str, *, labeled: bool = False) -> Dataset:
+    """Images that stay where they are, and so do their labels if they have any."""
     return Dataset(
         splits=splits,
-        unlabeled=frozenset(splits),
+        unlabeled=frozenset(() if labeled else splits),
         label_map={},
         class_set="",
         list_samples=list_made,
@@ -46,5 +45,6 @@ def _parts_of_a_pool(splits: tuple[str, ...], stage: str) -> Dataset:
     )
 
 
-LIGHT_POOL = _parts_of_a_pool(POOL_PARTS, "light_split")
-SELECTED = _parts_of_a_pool(SELECTED_PARTS, "selection")
+LIGHT_POOL = _images_of_others(POOL_PARTS, "light_split")
+SELECTED = _images_of_others(("train",), "selection")
+AGREED = _images_of_others(("train",), "agreement", labeled=True)

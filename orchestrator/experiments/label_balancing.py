@@ -1,0 +1,151 @@
+"""Label balancing: a supplement in which rare classes are less rare, and what else would do as much.
+
+Arms, all trained for as many steps: ``baseline``, the labeled images alone; the document's rivals ``traditional``
+(flip, scale and colors) and ``style`` (FDA: images take the low frequencies of other images of the split, as its
+"style transfer", which it does not specify); and rivals that generate nothing: ``rare_classes`` (DAFormer's sampling)
+and ``copy_paste``, ``copy_paste_recon``, where the recombined maps keep the pixels of their donors.
+
+Split roles, ``toy_city``: ``day_val`` selects checkpoints, ``day_test`` is reported, ``day_held_out`` is for nobody.
+``real``: 200 images of train, which no training sees, select; val is reported. The last checkpoint is reported too.
+
+Toy City has no field for class frequencies; its own are uneven enough (road 27.6 %, traffic light 0.43 %, by day).
+
+Source: the label balancing document, Tables 1 and 2 (PSPNet: baseline 77.31, add single 78.65, add multi 78.82,
+    reconstruct 79.41, tradition 77.31, style transfer 78.82); hszhao/semseg, whose PSPNet-50 has 77.30 on one scale and
+    whose recipe ``real`` follows: 200 epochs of SGD, batch 16, crops of 713.
+Differs: the document's "tradition" is its baseline, so both have flips and scales here, ``traditional`` adds colors;
+    it selects no checkpoint, says nothing of the amount of the supplement (one new map an image here), and its
+    baseline trains on all 2975 images. Whole images are scored, not crops, and the ResNet-50 has a plain stem.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.experiments.adaptation import Study
+from orchestrator.experiments.toy_city import toy_city as toy_city_gaps
+from orchestrator.graph import Experiment, Stage
+from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig, PhotometricConfig
+from trainers.loop_config import LoopConfig
+from trainers.registry import method
+from trainers.segmentation.supervised_config import Config as SupervisedConfig
+
+SUMMARY = "Balanced labels: recombined label maps as a supplement, beside augmentation, rare-class sampling, copy-paste"
+
+SUPPLEMENTS: dict[str, dict[str, Any]] = {
+    "add_single": {"classes": ["wall"]},
+    "add_multi": {"classes": ["wall", "fence", "pole", "traffic_light", "train"]},
+    "recon": {"kind": "reconstruct"},
+}
+"""The document's three ways to recombine, whose arms have the same names."""
+
+PASTED = {"copy_paste": "add_multi", "copy_paste_recon": "recon"}
+"""Arm → whose maps it trains on, with the pixels of their donors."""
+
+
+def experiment(
+    preset: str, study: Study, *, colors: PhotometricConfig, rare_classes: Mapping[str, float], fda_beta: float
+) -> Experiment:
+    """The graph.
+
+    Args:
+        preset: its name.
+        study: with the stages that ``study.data`` names.
+        colors: of the arm ``traditional``.
+        rare_classes: of the arm ``rare_classes``.
+        fda_beta: of the arm ``style``.
+    """
+    source = study.source
+    (split,) = source.train
+    study.add_source("train_baseline")
+    study.add_source("train_traditional", augmentation=source.augmentation.model_copy(update={"photometric": colors}))
+    style = {**source.model_dump(), "target": str(split), "beta": fda_beta, "entropy_weight": 0.0, "select_by": "miou"}
+    config = method("fda").config.model_validate(style)
+    study.stages["train_style"] = Stage("train_style", "fda", config, dict(study.data))
+    study.add_source("train_rare_classes", rare_classes=rare_classes)
+    for supplement in sorted(set(PASTED.values())):
+        add_maps(study, supplement)
+    for arm, supplement in PASTED.items():
+        made = {"recombined": f"maps_{supplement}"}
+        study.add_source(f"train_{arm}", inputs=made, train=(split, "recombined/pasted"))
+    for arm in ("baseline", "traditional", "style", "rare_classes", *PASTED):
+        study.add_arm(arm, f"train_{arm}")
+    return Experiment(
+        name="label_balancing",
+        summary=SUMMARY,
+        preset=preset,
+        stages=study.stages,
+        arms=study.arms,
+        searches={"supplement": {"maps_recon": "supplement"}},
+        objective="source_miou",
+    )
+
+
+def add_maps(study: Study, supplement: str) -> None:
+    """The recombined label maps of a supplement, with pixels where an arm trains on them."""
+    images = supplement in PASTED.values()
+    fields = {"split": str(study.source.train[0]), "images": images, **SUPPLEMENTS[supplement]}
+    config = method("recombine").config.model_validate(fields)
+    name = f"maps_{supplement}"
+    study.stages[name] = Stage(name, "recombine", config, dict(study.data))
+
+
+def toy_city() -> Experiment:
+    """64×128, 800 steps of PSPNet-ResNet18 from random weights."""
+    loop = LoopConfig(steps=800, score_every_steps=100, log_every_steps=20, checkpoint_every_steps=100)
+    study = Study(
+        source=SupervisedConfig(
+            train=("toy_city/day_train",),
+            select="toy_city/day_val",
+            height=64,
+            width=128,
+            batch_size=4,
+            network=NetworkConfig(architecture="pspnet", encoder="resnet18"),
+            optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=1e-2),
+            augmentation=AugmentationConfig(horizontal_flip=0.5, scale_min=0.8, scale_max=1.25),
+            loop=loop,
+        ),
+        target="toy_city/day_train",
+        target_select="toy_city/day_val",
+        adaptation=loop,
+        select={"day_val": "toy_city/day_val"},
+        report={"day_test": "toy_city/day_test"},
+        data={"toy_city": "city"},
+    )
+    study.stages["city"] = toy_city_gaps().stages["city"]
+    # The published blur would leave nothing of a pole of one pixel.
+    colors = PhotometricConfig(probability=0.5, blur_sigma_max=0.5)
+    return experiment("toy_city", study, colors=colors, rare_classes={"temperature": 0.01}, fda_beta=0.05)
+
+
+def real() -> Experiment:
+    """Cityscapes at full size, PSPNet-50; weights by name download."""
+    train, loop = 2775, {"log_every_steps": 100, "checkpoint_every_steps": 1_000}
+    steps = 200 * train // 16
+    schedule = LoopConfig(steps=steps, score_every_steps=steps // 10, **loop)
+    study = Study(
+        source=SupervisedConfig(
+            train=(f"cityscapes/train:{train}",),
+            select="cityscapes/train:-200",
+            height=1024,
+            width=2048,
+            batch_size=16,
+            network=NetworkConfig(architecture="pspnet", encoder="resnet50", weights="imagenet"),
+            optimizer=OptimizerConfig(
+                name="sgd", learning_rate=0.01, head_learning_rate_factor=10.0, weight_decay=1e-4
+            ),
+            augmentation=AugmentationConfig(
+                horizontal_flip=0.5, scale_min=0.5, scale_max=2.0, crop_height=713, crop_width=713
+            ),
+            loop=schedule,
+        ),
+        target=f"cityscapes/train:{train}",
+        target_select="cityscapes/train:-200",
+        adaptation=schedule,
+        select={"cityscapes_select": "cityscapes/train:-200"},
+        report={"cityscapes_val": "cityscapes/val"},
+    )
+    colors = PhotometricConfig(probability=0.5)
+    return experiment("real", study, colors=colors, rare_classes={"temperature": 0.01}, fda_beta=0.01)
+
+
+PRESETS = {"toy_city": toy_city, "real": real}

@@ -1,0 +1,296 @@
+"""The recombination stage: what it writes, that frequencies move as asked, kills, ranks, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from tests.references import recombination as reference
+from trainers.context import PlainContext
+from trainers.data import recombine
+from trainers.data.datasets import DataSplit, check_split, open_split
+from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
+from trainers.data.recombine_config import Config
+from trainers.errors import UserError
+from trainers.segmentation.supervised import check_labeled
+
+FIVE = ["wall", "fence", "pole", "traffic_light", "person"]
+"""Classes that the seven images show."""
+
+
+def run(output: Path, roots: Mapping[str, Path], *, seed: int = 0, context: Any = None, **fields: Any) -> Any:
+    output.mkdir(exist_ok=True)
+    config = Config.model_validate({"split": "toy_city/day_train", **fields})
+    recombine.check(config, roots)
+    return recombine.run(config, roots, output, seed, context or PlainContext(output.parent / "unused"))
+
+
+def tree(output: Path) -> dict[str, bytes]:
+    return {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+def label_maps(samples: Any) -> list[np.ndarray]:
+    return [np.asarray(Image.open(sample.label)) for sample in samples]
+
+
+def split(name: str) -> DataSplit:
+    return DataSplit.model_validate(name)
+
+
+@pytest.fixture
+def roots(toy_city: Path) -> dict[str, Path]:
+    return {"toy_city": toy_city}
+
+
+def test_it_writes_a_cityscapes_tree_of_label_maps(roots: dict[str, Path], tmp_path: Path):
+    result = run(tmp_path / "out", roots, classes=FIVE, ratio=1.3)
+    assert result["maps"] == 9
+    made = {"recombined": tmp_path / "out"}
+    samples = open_split(made, split("recombined/maps"))
+    assert len(samples) == 9
+    assert list(check_split(tmp_path / "out", samples, split("recombined/maps"))) == [None] * 9
+    bases = [int(sample.image.name.split("_")[2]) for sample in samples]
+    assert sorted(bases[:7]) == list(range(7)), "no base comes twice before all came once"
+    originals = label_maps(open_split(roots, split("toy_city/day_train")))
+    for sample, base, labels in zip(samples, bases, label_maps(samples), strict=True):
+        instances = np.asarray(Image.open(str(sample.label).replace("labelIds", "instanceIds"))).astype(int)
+        assert np.array_equal(np.where(instances >= 1000, instances // 1000, instances), labels)
+        void = np.vectorize(CITYSCAPES.__getitem__)(originals[base]) == IGNORE_LABEL
+        assert np.array_equal(labels[void], originals[base][void])
+        changed = labels != originals[base]
+        assert {CLASS_NAMES[CITYSCAPES[one]] for one in np.unique(labels[changed]).tolist()} <= set(FIVE)
+    assert any((labels != originals[base]).any() for labels, base in zip(label_maps(samples), bases, strict=True))
+    with pytest.raises(UserError, match="has no image of recombined/pasted"):
+        open_split(made, split("recombined/pasted"))
+    with pytest.raises(UserError, match="recombined/maps is label maps alone; train on images"):
+        check_labeled([split("recombined/maps")], made)
+
+
+@pytest.mark.parametrize("kind", ["add", "reconstruct"])
+def test_frequencies_are_those_of_the_files(kind: str, roots: dict[str, Path], tmp_path: Path):
+    result = run(tmp_path / "out", roots, kind=kind)
+    before, supplement = (
+        reference.count([labels.tolist() for labels in label_maps(open_split(known, split(name)))])
+        for known, name in ((roots, "toy_city/day_train"), ({"recombined": tmp_path / "out"}, "recombined/maps"))
+    )
+    both = {name: before[name] + supplement[name] for name in before}
+    for when, pixels in (("before", before), ("supplement", supplement), ("after", both)):
+        total = sum(pixels.values())
+        assert result[f"shares_{when}"] == pytest.approx({name: one / total for name, one in pixels.items()})
+    least = 0.0005 * 32 * 64
+    shown = [[(labels == 13).sum() >= least for labels in label_maps(open_split(roots, split("toy_city/day_train")))]]
+    assert result["showing_before"]["fence"] == pytest.approx(np.mean(shown))
+
+
+def test_adding_a_class_makes_it_more_frequent_and_others_no_more(roots: dict[str, Path], tmp_path: Path):
+    result = run(tmp_path / "out", roots, classes=["wall"])
+    assert result["shares_supplement"]["wall"] > 1.2 * result["shares_before"]["wall"]
+    assert result["showing_after"]["wall"] > result["showing_before"]["wall"]
+    others = [name for name in CLASS_NAMES if name != "wall"]
+    assert all(result["shares_supplement"][name] <= result["shares_before"][name] + 1e-12 for name in others)
+
+
+@pytest.mark.parametrize("law", ["uniform", "inverse_square_root"])
+def test_frequencies_move_towards_the_law(law: str, roots: dict[str, Path], tmp_path: Path):
+    names = ["traffic_light", "traffic_sign", "person", "car", "building"]
+    fields = {"classes": names, "law": law, "classes_per_map": 2, "ratio": 3.0}
+    result = run(tmp_path / "out", roots, **fields)
+    before = reference.count([one.tolist() for one in label_maps(open_split(roots, split("toy_city/day_train")))])
+    made = {"recombined": tmp_path / "out"}
+    added = reference.count([one.tolist() for one in label_maps(open_split(made, split("recombined/maps")))])
+    wanted = reference.law_shares({name: before[name] for name in names}, law)
+    distances = [
+        reference.distance({name: pixels[name] for name in names}, wanted)
+        for pixels in (before, {name: before[name] + added[name] for name in names})
+    ]
+    assert result["distance_to_law"] == pytest.approx({"before": distances[0], "after": distances[1]})
+    assert distances[1] < 0.97 * distances[0]
+
+
+def test_another_law_adds_other_classes(roots: dict[str, Path], tmp_path: Path):
+    """Under the natural law what is frequent is added too; under the uniform one only what is rare."""
+    shares = {}
+    for law in ("natural", "uniform"):
+        fields = {"classes": ["traffic_light", "building"], "law": law, "classes_per_map": 1, "ratio": 3.0}
+        shares[law] = run(tmp_path / law, roots, **fields)["shares_supplement"]
+    assert shares["uniform"]["traffic_light"] > shares["natural"]["traffic_light"]
+    assert shares["uniform"]["building"] < shares["natural"]["building"]
+
+
+def test_pasted_pixels_come_from_where_their_labels_come_from(roots: dict[str, Path], tmp_path: Path):
+    run(tmp_path / "out", roots, kind="reconstruct", images=True)
+    originals = open_split(roots, split("toy_city/day_train"))
+    photos = np.stack([np.asarray(Image.open(sample.image)) for sample in originals])
+    labels = np.stack(label_maps(originals))
+    for sample in open_split({"recombined": tmp_path / "out"}, split("recombined/pasted")):
+        pixels, made = np.asarray(Image.open(sample.image)), np.asarray(Image.open(sample.label))
+        from_one = (photos == pixels).all(axis=-1) & (labels == made)
+        assert from_one.any(axis=0).all(), "every pixel is some image's, with its label there"
+    titles = [entry["kind"] for entry in json.loads((tmp_path / "out" / "pictures.json").read_text())]
+    assert titles == ["shares", *["label map", "recombined", "input", "pasted"] * 4]
+
+
+def test_the_same_seed_gives_the_same_maps_and_another_one_others(roots: dict[str, Path], tmp_path: Path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(tmp_path / name, roots, seed=seed, classes=FIVE, threads=1 if name == "b" else 3)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert tree(tmp_path / "a") != tree(tmp_path / "c")
+
+
+def test_maps_of_another_size_are_resized_by_the_nearest_id(roots: dict[str, Path], tmp_path: Path):
+    result = run(tmp_path / "out", roots, height=16, width=48, images=True)
+    sample = open_split({"recombined": tmp_path / "out"}, split("recombined/pasted"))[0]
+    assert Image.open(sample.image).size == Image.open(sample.label).size == (48, 16)
+    assert set(np.unique(np.asarray(Image.open(sample.label))).tolist()) <= set(CITYSCAPES)
+    assert result["maps"] == 7
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_kill_costs_the_maps_since_the_last_checkpoint(
+    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fields = {"classes": FIVE, "images": True, "checkpoint_every_images": 2}
+    whole = run(tmp_path / "whole", roots, **fields)
+
+    def listen(metrics: Mapping[str, float]) -> None:
+        if metrics["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "torn", roots, context=PlainContext(tmp_path / "kept", on_report=listen), **fields)
+    written = []
+    save = recombine.save_png
+    monkeypatch.setattr(recombine, "save_png", lambda image, path: (written.append(path), save(image, path))[1])
+    again = run(tmp_path / "again", roots, context=PlainContext(tmp_path / "kept"), **fields)
+    assert len(written) == 3 * 4
+    assert again == whole
+    assert tree(tmp_path / "again") == tree(tmp_path / "whole")
+
+
+class Rank(PlainContext):
+    """One of two ranks that run one after the other: sums over both are given, not made."""
+
+    def __init__(self, folder: Path, rank: int, sums: list[torch.Tensor]) -> None:
+        super().__init__(folder)
+        self.rank, self.world_size, self._sums = rank, 2, sums
+
+    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        self._sums.append(tensor.clone())
+        others = [one for one in self._sums[:-1] if one.shape == tensor.shape]
+        return sum(others, tensor.clone())
+
+
+def test_ranks_share_the_maps(roots: dict[str, Path], tmp_path: Path):
+    """Each rank writes its own, and both together what one process writes; the bank is one for both."""
+    fields = {"classes": FIVE, "ratio": 1.0, "pictures": 0}
+    run(tmp_path / "whole", roots, **fields)
+    config = Config.model_validate({"split": "toy_city/day_train", **fields})
+    samples = open_split(roots, config.split)
+    maps = recombine.SplitMaps(samples, size=None, images=False, cache_bytes=0)
+    sums: list[torch.Tensor] = []
+    recombine._bank(config, maps, Rank(tmp_path, 1, sums))
+    bank = recombine._bank(config, maps, Rank(tmp_path, 0, sums))
+    candidates = recombine._candidates(config, bank, maps.pixels(config.min_share))
+    planned = recombine.plan(config, bank, candidates, maps.pixels(config.min_share))
+    recombiner = recombine.Recombiner(config, maps, bank, candidates, planned, 0)
+    (tmp_path / "both" / "gtFine" / "train" / "recombined").mkdir(parents=True)
+    for rank in (1, 0):
+        recombine._write_all(recombiner, tmp_path / "both", Rank(tmp_path, rank, []))
+        assert len(list((tmp_path / "both").rglob("*_labelIds.png"))) == (3 if rank else 7)
+    whole = {name: content for name, content in tree(tmp_path / "whole").items() if name.startswith("gtFine")}
+    assert tree(tmp_path / "both") == whole
+
+
+def test_a_supplement_that_does_not_fit_is_refused_before_anything_is_written(
+    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(tmp_path / "fits", roots, classes=["wall"], pictures=0)
+    taken = sum(len(content) for name, content in tree(tmp_path / "fits").items() if name.startswith("gtFine"))
+    usage = shutil.disk_usage(tmp_path)
+
+    def with_free(free: float) -> None:
+        monkeypatch.setattr(recombine.shutil, "disk_usage", lambda path: usage._replace(free=int(free)))
+
+    with_free(0.9 * taken)
+    with pytest.raises(UserError) as error:
+        run(tmp_path / "out", roots, classes=["wall"])
+    message = str(error.value)
+    assert "a supplement of 7 maps needs about" in message
+    assert "lower ratio (1)" in message
+    assert "\n" not in message
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    with_free(1.5 * taken)
+    run(tmp_path / "now", roots, classes=["wall"])
+
+
+def damaged(toy_city: Path, tmp_path: Path, damage: Any) -> dict[str, Path]:
+    copied = tmp_path / "city"
+    shutil.copytree(toy_city / "day", copied / "day")
+    damage(sorted((copied / "day" / "gtFine" / "train").glob("*/*_labelIds.png"))[2])
+    return {"toy_city": copied}
+
+
+def test_unknown_ids_missing_and_foreign_instance_maps_are_named(toy_city: Path, tmp_path: Path):
+    def unknown(label: Path) -> None:
+        Image.fromarray(np.full((32, 64), 77, dtype=np.uint8)).save(label)
+
+    def missing(label: Path) -> None:
+        Path(str(label).replace("labelIds", "instanceIds")).unlink()
+
+    def foreign(label: Path) -> None:
+        Image.fromarray(np.full((32, 64), 26_001, dtype=np.uint16)).save(str(label).replace("labelIds", "instanceIds"))
+
+    def smaller(label: Path) -> None:
+        for kind, dtype in (("labelIds", np.uint8), ("instanceIds", np.uint16)):
+            Image.fromarray(np.full((16, 64), 7, dtype=dtype)).save(str(label).replace("labelIds", kind))
+
+    expected = {
+        unknown: r"holds label ids \[77\], which are not in the map",
+        missing: "has no instance map",
+        foreign: "holds instance 26001 where its label map has",
+        smaller: "is 64×16, others of the split are 64×32; set height and width",
+    }
+    for number, (damage, message) in enumerate(expected.items()):
+        roots = damaged(toy_city, tmp_path / str(number), damage)
+        with pytest.raises(UserError, match=message) as error:
+            run(tmp_path / str(number) / "out", roots, classes=["wall"])
+        assert "\n" not in str(error.value)
+
+
+def test_a_class_without_a_donor_is_named(roots: dict[str, Path], tmp_path: Path):
+    with pytest.raises(
+        UserError, match=r"train has no donor: .* must show 1844 pixels of it, and the most is 0; leave"
+    ) as error:
+        run(tmp_path / "out", roots, classes=["train"], min_share=0.9)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="classes_per_map is 19, and toy_city/day_train has donors of"):
+        run(tmp_path / "out", roots, law="uniform", classes_per_map=19, min_share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"classes": ["wal"]}, "did you mean 'wall'"),
+        ({"classes": ["wall", "wall"]}, "every class once"),
+        ({"law": "uniform"}, "give both law and classes_per_map"),
+        ({"law": "unifrom", "classes_per_map": 1}, "did you mean 'uniform'"),
+        ({"classes": ["wall"], "law": "uniform", "classes_per_map": 2}, "classes_per_map is 2, and classes names 1"),
+        ({"split": "camvid/day_train"}, "raw ids of Cityscapes"),
+        ({"split": "toy_city/night_pool"}, "raw ids of Cityscapes"),
+        ({"order": ["wall"]}, "must place every class"),
+        ({"height": 64}, "both height and width"),
+    ],
+)
+def test_configurations_that_make_no_sense(fields: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        Config.model_validate({"split": "toy_city/day_train", **fields})
