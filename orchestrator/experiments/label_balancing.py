@@ -1,9 +1,13 @@
 """Label balancing: a supplement in which rare classes are less rare, and what else would do as much.
 
-Arms, all trained for as many steps: ``baseline``, the labeled images alone; the document's rivals ``traditional``
-(flip, scale and colors) and ``style`` (FDA: images take the low frequencies of other images of the split, as its
-"style transfer", which it does not specify); and rivals that generate nothing: ``rare_classes`` (DAFormer's sampling)
-and ``copy_paste``, ``copy_paste_recon``, where the recombined maps keep the pixels of their donors.
+Arms, all trained for as many steps: ``baseline``, the labeled images alone; the document's ``add_single``,
+``add_multi`` and ``recon``, with images that pix2pixHD makes of recombined label maps; ``recon_filtered``, without
+those that the baseline's segmenter reads least as their maps say; the document's rivals ``traditional`` (flip, scale
+and colors) and ``style`` (FDA: images take the low frequencies of other images of the split, as its "style transfer",
+which it does not specify); and rivals that generate nothing: ``rare_classes`` (DAFormer's sampling) and
+``copy_paste``, ``copy_paste_recon``, where the maps of ``add_multi`` and ``recon`` keep the pixels of their donors.
+
+The generator is that of ``label_to_image``, and one for all seeds, as its images are.
 
 Split roles, ``toy_city``: ``day_val`` selects checkpoints, ``day_test`` is reported, ``day_held_out`` is for nobody.
 ``real``: 200 images of train, which no training sees, select; val is reported. The last checkpoint is reported too.
@@ -19,8 +23,10 @@ Differs: the document's "tradition" is its baseline, so both have flips and scal
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from orchestrator.experiments import label_to_image
 from orchestrator.experiments.adaptation import Study
 from orchestrator.experiments.toy_city import toy_city as toy_city_gaps
 from orchestrator.graph import Experiment, Stage
@@ -29,7 +35,7 @@ from trainers.loop_config import LoopConfig
 from trainers.registry import method
 from trainers.segmentation.supervised_config import Config as SupervisedConfig
 
-SUMMARY = "Balanced labels: recombined label maps as a supplement, beside augmentation, rare-class sampling, copy-paste"
+SUMMARY = "Balanced labels: images of recombined label maps, beside augmentation, rare-class sampling and copy-paste"
 
 SUPPLEMENTS: dict[str, dict[str, Any]] = {
     "add_single": {"classes": ["wall"]},
@@ -42,14 +48,27 @@ PASTED = {"copy_paste": "add_multi", "copy_paste_recon": "recon"}
 """Arm → whose maps it trains on, with the pixels of their donors."""
 
 
+DROPPED = 0.25
+"""Share of the generated images that ``recon_filtered`` leaves out, those that the baseline agrees with least: ours."""
+
+
 def experiment(
-    preset: str, study: Study, *, colors: PhotometricConfig, rare_classes: Mapping[str, float], fda_beta: float
+    preset: str,
+    study: Study,
+    *,
+    generators: Experiment,
+    inference: Mapping[str, int],
+    colors: PhotometricConfig,
+    rare_classes: Mapping[str, float],
+    fda_beta: float,
 ) -> Experiment:
     """The graph.
 
     Args:
         preset: its name.
         study: with the stages that ``study.data`` names.
+        generators: ``label_to_image``, whose generator, and what that is made of, is ours.
+        inference: size at which images are generated; none: that of the label maps.
         colors: of the arm ``traditional``.
         rare_classes: of the arm ``rare_classes``.
         fda_beta: of the arm ``style``.
@@ -62,12 +81,18 @@ def experiment(
     config = method("fda").config.model_validate(style)
     study.stages["train_style"] = Stage("train_style", "fda", config, dict(study.data))
     study.add_source("train_rare_classes", rare_classes=rare_classes)
-    for supplement in sorted(set(PASTED.values())):
+    for name in generators.upstream(["pix2pixhd"]):
+        study.stages[name] = replace(generators.stages[name], name=name, seed_from="sweep")
+    for supplement in SUPPLEMENTS:
         add_maps(study, supplement)
+        made = add_images(study, supplement, inference)
+        study.add_source(f"train_{supplement}", inputs=made, train=(split, "translated/train"))
+    made = add_filter(study, "recon", made)
+    study.add_source("train_recon_filtered", inputs=made, train=(split, "selected/train"))
     for arm, supplement in PASTED.items():
         made = {"recombined": f"maps_{supplement}"}
         study.add_source(f"train_{arm}", inputs=made, train=(split, "recombined/pasted"))
-    for arm in ("baseline", "traditional", "style", "rare_classes", *PASTED):
+    for arm in ("baseline", *SUPPLEMENTS, "recon_filtered", "traditional", "style", "rare_classes", *PASTED):
         study.add_arm(arm, f"train_{arm}")
     return Experiment(
         name="label_balancing",
@@ -87,6 +112,24 @@ def add_maps(study: Study, supplement: str) -> None:
     config = method("recombine").config.model_validate(fields)
     name = f"maps_{supplement}"
     study.stages[name] = Stage(name, "recombine", config, dict(study.data))
+
+
+def add_images(study: Study, supplement: str, inference: Mapping[str, int]) -> dict[str, str]:
+    """What the generator makes of the maps; returns the inputs of a training on it."""
+    config = method("translate").config.model_validate({"train": "recombined/maps", **inference})
+    name, made = f"images_{supplement}", {"recombined": f"maps_{supplement}"}
+    study.stages[name] = Stage(name, "translate", config, {**made, "translator": "pix2pixhd"})
+    return {**made, "translated": name}
+
+
+def add_filter(study: Study, supplement: str, made: Mapping[str, str]) -> dict[str, str]:
+    """The images of a supplement that the baseline agrees with; returns the inputs of a training on them."""
+    size = {"height": study.source.height, "width": study.source.width}
+    fields = {"split": "translated/train", "quantile": DROPPED, **size}
+    config = method("agreement").config.model_validate(fields)
+    name = f"agreeing_{supplement}"
+    study.stages[name] = Stage(name, "agreement", config, {**made, "segmenter": "train_baseline"})
+    return {**made, "selected": name}
 
 
 def toy_city() -> Experiment:
@@ -114,7 +157,15 @@ def toy_city() -> Experiment:
     study.stages["city"] = toy_city_gaps().stages["city"]
     # The published blur would leave nothing of a pole of one pixel.
     colors = PhotometricConfig(probability=0.5, blur_sigma_max=0.5)
-    return experiment("toy_city", study, colors=colors, rare_classes={"temperature": 0.01}, fda_beta=0.05)
+    return experiment(
+        "toy_city",
+        study,
+        generators=label_to_image.toy_city(),
+        inference={},
+        colors=colors,
+        rare_classes={"temperature": 0.01},
+        fda_beta=0.05,
+    )
 
 
 def real() -> Experiment:
@@ -145,7 +196,16 @@ def real() -> Experiment:
         report={"cityscapes_val": "cityscapes/val"},
     )
     colors = PhotometricConfig(probability=0.5)
-    return experiment("real", study, colors=colors, rare_classes={"temperature": 0.01}, fda_beta=0.01)
+    return experiment(
+        "real",
+        study,
+        generators=label_to_image.real(),
+        # The generator's own size; images come back in the size of their maps.
+        inference={"inference_height": 512, "inference_width": 1024},
+        colors=colors,
+        rare_classes={"temperature": 0.01},
+        fda_beta=0.01,
+    )
 
 
 PRESETS = {"toy_city": toy_city, "real": real}
