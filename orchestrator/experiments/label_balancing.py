@@ -88,7 +88,7 @@ def experiment(
         made = add_images(study, supplement, inference)
         study.add_source(f"train_{supplement}", inputs=made, train=(split, "translated/train"))
     made = add_filter(study, "recon", made)
-    study.add_source("train_recon_filtered", inputs=made, train=(split, "selected/train"))
+    study.add_source("train_recon_filtered", inputs=made, train=(split, "agreed/train"))
     for arm, supplement in PASTED.items():
         made = {"recombined": f"maps_{supplement}"}
         study.add_source(f"train_{arm}", inputs=made, train=(split, "recombined/pasted"))
@@ -129,7 +129,7 @@ def add_filter(study: Study, supplement: str, made: Mapping[str, str]) -> dict[s
     config = method("agreement").config.model_validate(fields)
     name = f"agreeing_{supplement}"
     study.stages[name] = Stage(name, "agreement", config, {**made, "segmenter": "train_baseline"})
-    return {**made, "selected": name}
+    return {**made, "agreed": name}
 
 
 def toy_city() -> Experiment:

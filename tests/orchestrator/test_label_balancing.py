@@ -36,7 +36,7 @@ def test_arms_differ_from_the_baseline_in_one_thing(study: Experiment):
     assert differences(study, "rare_classes") == {"rare_classes"}
     (split,) = training(study, "baseline").train
     added = dict.fromkeys(PASTED, "recombined/pasted") | dict.fromkeys(SUPPLEMENTS, "translated/train")
-    for arm, supplement in {**added, "recon_filtered": "selected/train"}.items():
+    for arm, supplement in {**added, "recon_filtered": "agreed/train"}.items():
         assert differences(study, arm) == {"train"}
         assert [str(one) for one in training(study, arm).train] == [str(split), supplement]
 
@@ -76,7 +76,7 @@ def test_the_filter_looks_with_the_eyes_of_the_baseline_of_the_same_seed(study: 
     inputs = filtered["agreeing_recon"].content["inputs"]
     assert inputs["segmenter"] == baseline["train_baseline"].key
     assert inputs["translated"] == filtered["images_recon"].key
-    assert filtered["train_recon_filtered"].content["inputs"]["selected"] == filtered["agreeing_recon"].key
+    assert filtered["train_recon_filtered"].content["inputs"]["agreed"] == filtered["agreeing_recon"].key
 
 
 def test_generator_and_trainings_never_see_what_is_reported(study: Experiment):
