@@ -24,6 +24,8 @@ class Study:
     """Evaluation set of the labeled domain: what an adaptation forgets."""
     arms: tuple[str, ...]
     """The first is what all others are compared with."""
+    also: tuple[str, ...] = ()
+    """Further evaluation sets, each a column; an arm without one has a dash there."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Arm → mIoU (%) that the document gives for it."""
 
@@ -42,7 +44,15 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
     differences = _differences(study, rows, arms)
     lines = [_line(study, rows[rows["arm"] == arm], arm, differences.get(arm)) for arm in arms]
     said = ("the document",) if study.said else ()
-    head = ("arm", f"`{study.target}`", f"against `{arms[0]}` (95 %)", "verdict", *said, f"`{study.source}`")
+    head = (
+        "arm",
+        f"`{study.target}`",
+        f"against `{arms[0]}` (95 %)",
+        "verdict",
+        *said,
+        f"`{study.source}`",
+        *(f"`{name}`" for name in study.also),
+    )
     return markdown((*head, "steps", "unlabeled", "seconds", "seeds"), lines)
 
 
@@ -107,7 +117,7 @@ def _line(study: Study, rows: pd.DataFrame, arm: str, difference: pd.Series | No
         against,
         verdict,
         *said,
-        _score(rows.loc[rows["evaluation_set"] == study.source, "miou"]),
+        *(_score(rows.loc[rows["evaluation_set"] == name, "miou"]) for name in (study.source, *study.also)),
         f"{target['steps'].mean():,.0f}",
         "–" if pd.isna(unlabeled) else f"{unlabeled:.0f}",
         f"{seconds.mean():,.0f}",
@@ -166,6 +176,31 @@ DUSK = Study(
     source="day_val",
     arms=("source_only", "adabn", "fda", "dacs"),
 )
+
+NIGHT_PAIRS = Study(
+    experiment="bimix",
+    preset="toy_city",
+    target="night_test",
+    source="day_test",
+    arms=(
+        "source_only",
+        "adabn",
+        "fda",
+        "dacs",
+        "dannet",
+        "bimix_as_released",
+        "bimix_best_on_report",
+        "bimix",
+        "only_source_to_night",
+        "only_day_to_night",
+        "no_consistency",
+        "only_source_to_night_no_relighting",
+        "bimix_other_streets",
+        "target_supervised",
+    ),
+    also=("night_pairs_a", "night_test_s0.05", "night_test_s0.16"),
+)
+"""The Bi-Mix document gives no numbers."""
 
 SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
 """Published sweeps over adaptation methods, and the set whose labels none of them read."""

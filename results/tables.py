@@ -17,7 +17,7 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
-from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, SWEEPS, proxies_table, study_table
+from results.study_tables import ADAPTATION, DUSK, LADDER, NIGHT_PAIRS, NO_RUNS, SWEEPS, proxies_table, study_table
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: ", "<!-- end -->"
@@ -130,6 +130,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "game to day": partial(study_table, ADAPTATION),
     "proxies": partial(proxies_table, SWEEPS),
     "day to dusk": partial(study_table, DUSK),
+    "night with pairs": partial(study_table, NIGHT_PAIRS),
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

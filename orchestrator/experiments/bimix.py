@@ -2,7 +2,7 @@
 
 All arms but the ceiling go on from one stage per seed that was trained on labeled day images. Bi-Mix runs as its code
 is released and ``clean``: as the method says, with the mixes at weights that can be felt. Every ablation is of the
-clean form.
+clean form. ``adabn`` (``toy_city``) gives the arm without adaptation the batch statistics of the night.
 
 Split roles, ``toy_city``: ``day_val`` selects checkpoints of the arms without adaptation, by mIoU; ``night_val``,
 labels unread, those of all others, by infomax; ``night_test`` and ``day_test`` (forgetting) are reported, and so is
@@ -118,6 +118,7 @@ def toy_city() -> Experiment:
     study.add_source("source")
     study.add_source("source_target", train=("toy_city/night_train",), select="toy_city/night_val")
     study.add_supervised("source_only", initial="source")
+    study.add_adabn("adabn", of="source_only")
     study.add_adaptation("fda", "fda", initial="source", beta=0.05)
     study.add_adaptation("dacs", "dacs", initial="source", teacher=SMALL_TEACHER, mix=SMALL_MIX)
     small = {

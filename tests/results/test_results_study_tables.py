@@ -1,6 +1,7 @@
 """The tables of studies, against SciPy."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,19 @@ def test_a_line_for_each_arm_that_ran_in_the_order_of_the_study(rows):
     assert better[4:] == ["26.4", "42.0 ± 2.6", "1,200", "64", "100", "3"]
     assert target[:2] == ["`target`", "40.5 ± 0.7"]
     assert target[-1] == "2"
+
+
+def test_further_evaluation_sets_are_columns_with_a_dash_where_an_arm_has_none(tmp_path, rows, make_row):
+    extra = [
+        make_row(arm="better", trial=f"better{seed}", seed=seed, evaluation_set="night_s", miou=miou, steps=1)
+        for seed, miou in enumerate((0.10, 0.30))
+    ]
+    write_scores(tmp_path, extra)
+    wider = study_table(replace(STUDY, also=("night_s",)), leaderboard.load(tmp_path))
+    head, _, plain, better, _ = cells(wider)
+    assert head[5:8] == ["`day`", "`night_s`", "steps"]
+    assert (plain[6], better[6]) == ("–", "20.0 ± 14.1")
+    assert [line[:6] + line[7:] for line in cells(wider)[2:]] == cells(study_table(STUDY, rows))[2:]
 
 
 def test_differences_are_paired_by_seed(rows):
