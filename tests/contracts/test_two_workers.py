@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.contracts import two_networks
-from tests.contracts.test_methods import ALL, SOURCES, TIMES, TINY, arguments, read
+from tests.contracts.test_methods import ALL, TIMES, read
+from tests.contracts.tiny import SOURCES, TINY, arguments
 from tests.trainers.data.miniatures import (
     blocks_in_haze,
     cityscapes_with_depth,
