@@ -34,9 +34,11 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
     """A line for each arm with published runs: mIoU (%) ± sd of the best checkpoint, and the paired difference.
 
     The interval is the 95 % t-interval over common seeds, the verdict by p after Holm's correction over the table.
-    Steps, unlabeled images and seconds are means over seeds; hits count with what they had cost.
+    Steps, unlabeled images and seconds are means over seeds; hits count with what they had cost. What a search made of
+    an arm is no part of the study.
     """
     rows = rows[(rows["experiment"] == study.experiment) & (rows["preset"] == study.preset)]
+    rows = rows[rows["varied"] == "{}"]
     rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
     arms = [arm for arm in study.arms if (rows["arm"] == arm).any()]
     if study.arms[0] not in arms:

@@ -23,10 +23,13 @@ def rows(tmp_path, make_row) -> pd.DataFrame:
         for seed, miou in enumerate(values):
             base = {"arm": arm, "config_hash": f"c{arm}", "trial": f"{arm}{seed}", "seed": seed, "steps": 1200}
             base |= {"seconds": 10.0, "seconds_saved": 90.0, "unlabeled_images": 64 if arm == "better" else None}
+            base["varied"] = "{}"
             written.append(make_row(evaluation_set="night", split_role="report", miou=miou, **base))
             written.append(make_row(evaluation_set="day", split_role="report", miou=miou + 0.1, **base))
             written.append(make_row(evaluation_set="night", split_role="report", miou=0.9, checkpoint="final", **base))
-    written.append(make_row(arm="better", trial="other", preset="real", evaluation_set="night", miou=0.9))
+    plain = {"arm": "better", "evaluation_set": "night", "miou": 0.9}
+    written.append(make_row(trial="other", preset="real", varied="{}", **plain))
+    written.append(make_row(trial="searched", sweep="search", config_hash="c1", split_role="report", **plain))
     write_scores(tmp_path, written)
     return leaderboard.load(tmp_path)
 
@@ -48,7 +51,7 @@ def test_a_line_for_each_arm_that_ran_in_the_order_of_the_study(rows):
 
 def test_further_evaluation_sets_are_columns_with_a_dash_where_an_arm_has_none(tmp_path, rows, make_row):
     extra = [
-        make_row(arm="better", trial=f"better{seed}", seed=seed, evaluation_set="night_s", miou=miou, steps=1)
+        make_row(arm="better", trial=f"better{seed}", seed=seed, evaluation_set="night_s", miou=miou, varied="{}")
         for seed, miou in enumerate((0.10, 0.30))
     ]
     write_scores(tmp_path, extra)
