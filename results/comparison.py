@@ -59,7 +59,7 @@ def compare(frame: pd.DataFrame, baseline: str, *others: str, metric: str | Sequ
         raise LeaderboardError(f"{names} have no evaluation set in common that has {' or '.join(metrics)}")
     table = pd.DataFrame(lines)
     table["p_holm"] = holm(table["p"])
-    table["verdict"] = _verdicts(table)
+    table["verdict"] = verdicts(table)
     return table
 
 
@@ -210,7 +210,8 @@ def _note(found: Difference, test: str) -> str | None:
     return f"{int(found.n)} {counted}s: the interval says little" if found.n < FEW_SEEDS else None
 
 
-def _verdicts(table: pd.DataFrame) -> np.ndarray:
+def verdicts(table: pd.DataFrame) -> np.ndarray:
+    """Of each comparison, by its ``p_holm``; see ``compare``."""
     gains = table["difference"] * np.where(table["metric"].isin(HIGHER_IS_BETTER), 1, -1)
     conditions = [table["p_holm"].isna(), table["p_holm"] >= SIGNIFICANCE, gains > 0]
     return np.select(conditions, ["unknown", "tie", "better"], "worse")

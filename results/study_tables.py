@@ -1,13 +1,15 @@
 """Tables of whole studies: every arm on the target domain, and its difference to the arm without adaptation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from results import leaderboard
 from results.columns import TOTAL_SECONDS
+from results.comparison import verdicts
 from results.exports import markdown
+from results.statistics import holm
 
 NO_RUNS = "no published runs yet"
 
@@ -28,6 +30,8 @@ class Study:
     """Further evaluation sets, each a column; an arm without one has a dash there."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Arm → mIoU (%) that the document gives for it."""
+    unjudged: tuple[str, ...] = ()
+    """Arms that break a rule on purpose: their scores stand there, without a comparison."""
 
 
 def study_table(study: Study, rows: pd.DataFrame) -> str:
@@ -43,7 +47,7 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
     arms = [arm for arm in study.arms if (rows["arm"] == arm).any()]
     if study.arms[0] not in arms:
         return NO_RUNS
-    differences = _differences(study, rows, arms)
+    differences = _differences(study, rows, [arm for arm in arms if arm not in study.unjudged])
     lines = [_line(study, rows[rows["arm"] == arm], arm, differences.get(arm)) for arm in arms]
     said = ("the document",) if study.said else ()
     head = (
@@ -56,6 +60,45 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
         *(f"`{name}`" for name in study.also),
     )
     return markdown((*head, "steps", "unlabeled", "seconds", "seeds"), lines)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one arm is compared with another for, and where."""
+
+    text: str
+    baseline: str
+    arm: str
+    evaluation_set: str
+
+
+def questions_table(experiment: str, preset: str, questions: Sequence[Question], rows: pd.DataFrame) -> str:
+    """A line for each question whose two arms have published runs: mIoU (%) of both, and the paired difference.
+
+    Intervals as in ``study_table``; the verdict is by p after Holm's correction over all questions together.
+    """
+    rows = rows[(rows["experiment"] == experiment) & (rows["preset"] == preset) & (rows["varied"] == "{}")]
+    rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    known = set(rows["arm"])
+    asked = [one for one in questions if {one.baseline, one.arm} <= known]
+    if not asked:
+        return NO_RUNS
+    found = pd.concat(
+        leaderboard.compare(rows[rows["evaluation_set"] == one.evaluation_set], one.baseline, one.arm) for one in asked
+    )
+    found["verdict"] = verdicts(found.assign(p_holm=holm(found["p"])))
+    lines = [
+        (
+            question.text,
+            f"`{question.arm}` against `{question.baseline}`, `{question.evaluation_set}`",
+            f"{100 * line['other_mean']:.1f} : {100 * line['baseline_mean']:.1f}",
+            _difference(line),
+            str(line["verdict"]),
+            str(line["n"]),
+        )
+        for question, (_, line) in zip(asked, found.iterrows(), strict=True)
+    ]
+    return markdown(("question", "arms", "mIoU", "difference (95 %)", "verdict", "seeds"), lines)
 
 
 PROXIES = {"infomax": "target_infomax", "source mIoU": "source_miou"}
@@ -108,8 +151,7 @@ def _line(study: Study, rows: pd.DataFrame, arm: str, difference: pd.Series | No
     target = rows[rows["evaluation_set"] == study.target]
     against, verdict = "–", "–"
     if difference is not None:
-        interval = f" ({100 * difference['low']:+.1f} … {100 * difference['high']:+.1f})" if difference["n"] > 1 else ""
-        against, verdict = f"{100 * difference['difference']:+.1f}{interval}", str(difference["verdict"])
+        against, verdict = _difference(difference), str(difference["verdict"])
     said = [study.said.get(arm, "–")] if study.said else []
     seconds = (target["seconds"] + target["seconds_saved"].fillna(0)).rename(TOTAL_SECONDS)
     unlabeled = target["unlabeled_images"].mean()
@@ -125,6 +167,11 @@ def _line(study: Study, rows: pd.DataFrame, arm: str, difference: pd.Series | No
         f"{seconds.mean():,.0f}",
         str(target["seed"].nunique()),
     ]
+
+
+def _difference(line: pd.Series) -> str:
+    interval = f" ({100 * line['low']:+.1f} … {100 * line['high']:+.1f})" if line["n"] > 1 else ""
+    return f"{100 * line['difference']:+.1f}{interval}"
 
 
 def _score(values: pd.Series) -> str:
@@ -201,8 +248,21 @@ NIGHT_PAIRS = Study(
         "target_supervised",
     ),
     also=("night_pairs_a", "night_test_s0.05", "night_test_s0.16"),
+    unjudged=("bimix_best_on_report",),
 )
 """The Bi-Mix document gives no numbers."""
+
+BIMIX_QUESTIONS = (
+    Question("Does mixing add to DANNet?", "dannet", "bimix", "night_test"),
+    Question("The clean form, or the released one?", "bimix_as_released", "bimix", "night_test"),
+    Question("Without Seg2Trans", "bimix", "only_source_to_night", "night_test"),
+    Question("Without Trans2Seg", "bimix", "only_day_to_night", "night_test"),
+    Question("Without consistency", "bimix", "no_consistency", "night_test"),
+    Question("And no relighting", "only_source_to_night", "only_source_to_night_no_relighting", "night_test"),
+    Question("Adapted to other streets", "bimix", "bimix_other_streets", "night_pairs_a"),
+    Question("Optimism of the best of 20 on test", "bimix_as_released", "bimix_best_on_report", "night_test"),
+)
+"""What the document's ablations ask, and what its release's rule for checkpoints adds."""
 
 SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
 """Published sweeps over adaptation methods, and the set whose labels none of them read."""

@@ -17,7 +17,18 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
-from results.study_tables import ADAPTATION, DUSK, LADDER, NIGHT_PAIRS, NO_RUNS, SWEEPS, proxies_table, study_table
+from results.study_tables import (
+    ADAPTATION,
+    BIMIX_QUESTIONS,
+    DUSK,
+    LADDER,
+    NIGHT_PAIRS,
+    NO_RUNS,
+    SWEEPS,
+    proxies_table,
+    questions_table,
+    study_table,
+)
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: ", "<!-- end -->"
@@ -131,6 +142,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "proxies": partial(proxies_table, SWEEPS),
     "day to dusk": partial(study_table, DUSK),
     "night with pairs": partial(study_table, NIGHT_PAIRS),
+    "bi-mix questions": partial(questions_table, "bimix", "toy_city", BIMIX_QUESTIONS),
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

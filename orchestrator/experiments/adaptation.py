@@ -85,6 +85,7 @@ class Study:
             "loop": self.adaptation,
             "target": self.target,
             "select": self.target_select,
+            **{f"select_{name}": pixels for name, pixels in self.size_of("unlabeled").items()},
         }
         config = method(kind).config.model_validate({**common, **fields})
         self.stages[name] = Stage(name, kind, config, {**self.data, "initial": initial, **(inputs or {})})

@@ -10,8 +10,8 @@ labels unread, those of all others, by infomax; ``night_test`` and ``day_test`` 
 adapts to other streets (``pairs_b``): its distance to ``bimix`` on ``night_pairs_a`` is what having seen the streets is
 worth; the document suspects that pairs help the translation alone, and that this is why little carries over. ``real``:
 200 night images of the pairs, which no training sees, select by infomax; Dark Zurich val and Nighttime Driving are
-reported, both of other streets than the pairs. A submission to the server of Dark Zurich test:
-``nightshift predict … --format dark_zurich``.
+reported, both of other streets than the pairs. Checkpoints are chosen, and ``nightshift predict … --format
+dark_zurich`` (for the server of Dark Zurich test) predicts, at the size that is reported.
 
 The rule for checkpoints is infomax or the last one, fixed in advance. ``bimix_best_on_report`` breaks it on purpose: it
 takes, as the release does, the best of many by the mIoU of the split that is reported; there that split's role is
@@ -81,7 +81,8 @@ def add_arms(
         study.add_adaptation(name, "bimix", initial="source", **{**paper, **CLEAN, **changes})
     reported = next(iter(study.report))
     often = study.adaptation.model_copy(update={"score_every_steps": study.adaptation.steps // candidates})
-    fields = {**release, "select": study.report[reported], "select_by": "miou", "loop": often}
+    size = {f"select_{name}": pixels for name, pixels in study.size_of(reported).items()}
+    fields = {**release, "select": study.report[reported], **size, "select_by": "miou", "loop": often}
     study.add_adaptation("bimix_best_on_report", "bimix", initial="source", **fields)
     arm = study.arms["bimix_best_on_report"]
     roles = {reported: "select"}

@@ -104,7 +104,11 @@ def real() -> Experiment:
         stages[f"train_{name}"] = one.stage(
             f"train_{name}",
             # Both domains at the source's size, so that FDA's windows fit and a mix has one scale.
-            {"target": train["target"], "select": select["target"]},
+            {
+                "target": train["target"],
+                "select": select["target"],
+                **{f"select_{name}": pixels for name, pixels in size["target"].items()},
+            },
             {},
             **{"train": (train[one.on],), "select": select[one.on], **size[one.on]},
             network=NetworkConfig(architecture=one.network, weights="imagenet", **one.network_fields),

@@ -95,7 +95,7 @@ PAIRS = {
     "class_weights": {"frequencies": "source"},
     "light": {"patch": 8},
     "adversarial": {"width": 4, "weight": 0.1},
-    "pair_augmentation": {"scale_min": 0.9, "scale_max": 1.1},
+    "pair_augmentation": {"scale_min": 1.0, "scale_max": 1.2},
 }
 WITH_PAIRS = {**FROM_SEGMENTER, "dark_zurich": "dark_zurich"}
 SMALL_STEPS = {

@@ -149,3 +149,15 @@ def test_targets_are_apart_from_what_is_reported():
     wrong = assign(study, {"train_dacs.target": "toy_city/night_test"})
     with pytest.raises(UserError, match="toy_city/night_test is trained on and toy_city/night_test is reported"):
         check_targets(wrong, wrong.arms.values(), {})
+
+
+def test_checkpoints_are_chosen_at_the_size_that_is_reported(study: Experiment):
+    """Infomax at another size than the test's would choose for another test, and an oracle would be none."""
+    for name in WITH_PAIRS:
+        chosen = training(study, name)
+        one = next(one for one in study.arms[name].evaluations if one.name in ("night_test", "dark_zurich_val"))
+        reported = study.stages[one.stage("best")].config
+        if study.preset == "toy_city":
+            assert (chosen.select_size(), reported.height, reported.width) == ((64, 128), None, None)
+        else:
+            assert chosen.select_size() == (reported.height, reported.width) == (540, 960)

@@ -93,7 +93,7 @@ def test_parts_that_train_and_parts_that_select_share_no_image():
 
 def test_adaptations_differ_from_the_ladder_in_their_method(experiment: Experiment):
     ladder = training(experiment, "source_only").model_dump()
-    free = {"augmentation", "select", "rare_classes"}
+    free = {"augmentation", "select", "select_height", "select_width", "rare_classes"}
     for arm, method in ADAPTATIONS.items():
         assert experiment.stages[f"train_{arm}"].method == method
         found = training(experiment, arm).model_dump()

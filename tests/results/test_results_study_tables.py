@@ -10,7 +10,17 @@ from scipy import stats
 
 from results import leaderboard
 from results.store import write_scores
-from results.study_tables import ADAPTATION, DUSK, LADDER, NO_RUNS, Study, proxies_table, study_table
+from results.study_tables import (
+    ADAPTATION,
+    DUSK,
+    LADDER,
+    NO_RUNS,
+    Question,
+    Study,
+    proxies_table,
+    questions_table,
+    study_table,
+)
 
 STUDY = Study("demo", "toy_city", "night", "day", ("plain", "late", "better", "target"), said={"better": "26.4"})
 MIOU = {"plain": (0.20, 0.24, 0.22), "better": (0.30, 0.35, 0.31), "target": (0.40, 0.41)}
@@ -110,3 +120,32 @@ def test_the_studies_are_those_of_the_experiments(study):
     assert set(study.said) <= set(study.arms)
     reported = {one.name for arm in study.arms for one in arms[arm].evaluations}
     assert {study.target, study.source} <= reported
+
+
+def test_an_arm_that_breaks_a_rule_is_shown_and_not_judged(rows, monkeypatch: pytest.MonkeyPatch):
+    judged: list[tuple[str, ...]] = []
+    compare = leaderboard.compare
+    monkeypatch.setattr(leaderboard, "compare", lambda frame, *arms: judged.append(arms) or compare(frame, *arms))
+    _, _, _, better, target = cells(study_table(replace(STUDY, unjudged=("target",)), rows))
+    assert target[1:4] == ["40.5 ± 0.7", "–", "–"]
+    assert judged == [("plain", "better")]  # Holm's correction does not count it either.
+    assert better[3] == "better"
+
+
+def test_questions_are_paired_and_corrected_together(rows):
+    asked = (
+        Question("Better?", "plain", "better", "night"),
+        Question("By day?", "plain", "better", "day"),
+        Question("And this?", "better", "unheard", "night"),
+    )
+    head, _, *lines = cells(questions_table("demo", "toy_city", asked, rows))
+    assert head == ["question", "arms", "mIoU", "difference (95 %)", "verdict", "seeds"]
+    assert [line[0] for line in lines] == ["Better?", "By day?"]
+    assert lines[0][1:3] == ["`better` against `plain`, `night`", "32.0 : 22.0"]
+    test = stats.ttest_rel(MIOU["better"], MIOU["plain"])
+    low, high = test.confidence_interval()
+    numbers = [float(number) for number in re.findall(r"[-+][\d.]+", lines[0][3])]
+    assert numbers == pytest.approx([10.0, 100 * low, 100 * high], abs=0.051)
+    assert test.pvalue < 0.025  # Twice that, for there are two of them, is still below .05.
+    assert [line[4:] for line in lines] == [["better", "3"]] * 2
+    assert questions_table("demo", "real", asked, rows) == NO_RUNS

@@ -40,7 +40,8 @@ class Config(DANNetConfig):
 
     as_released: bool = False
     """Repeat what the released code does otherwise than the method says: labels of the mix without what moves, and
-    shifted at their borders; the static loss on the mix instead of the night image, without tolerance; the mix
-    predicted without relighting; persons not among what moves."""
+    shifted at their borders; the static loss on the mix instead of the night image, without tolerance
+    (``static.tolerance`` has no say); the mix predicted without relighting; persons not among what moves. One thing it
+    does is not repeated: 255 is a class there, and pasted with the others."""
     source_to_night: SourceToNightConfig = SourceToNightConfig()
     day_to_night: DayToNightConfig = DayToNightConfig()

@@ -89,7 +89,7 @@ class DANNetLearner(AdaptationLearner):
     def description(self) -> Trained:
         """With the relighting, and the frequencies that a test may weigh classes by."""
         config = self.config
-        return Trained(config.network, config.height, config.width, config.relighting, self._frequencies)
+        return Trained(config.network, *config.select_size(), config.relighting, self._frequencies)
 
     def train_step(self, batch: PairBatch, step: int) -> Mapping[str, Tensor]:  # type: ignore[override]
         """A step of relighting and segmenter through discriminators that stay as they are, then one of each."""

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from trainers.adaptation.dannet_config import Config
-from trainers.adaptation.training import AdaptationLearner, OpenedTarget, check_domains, run_adaptation
+from trainers.adaptation.training import (
+    AdaptationLearner,
+    OpenedTarget,
+    check_domains,
+    check_not_padded,
+    run_adaptation,
+)
 from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
 from trainers.context import TrainContext
 from trainers.data.images import PairImages, SplitImages
@@ -32,6 +38,8 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
             f"pairs are {ours[0]}×{ours[1]} after augmentation and source images {size[0]}×{size[1]}; set the crop of "
             "pair_augmentation, or target_height and target_width"
         )
+    field = "augmentation" if config.pair_augmentation is None else "pair_augmentation"
+    check_not_padded(pairs, (height, width), field)
     if min(size) < max(MIN_PIXELS, config.light.patch):
         raise UserError(
             f"images of {size[0]}×{size[1]} hold no patch of light.patch {config.light.patch} pixels; set it to "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adaptation.training_config import Config
-from trainers.components.configs import PhotometricConfig
+from trainers.components.configs import AugmentationConfig, PhotometricConfig
 from trainers.components.ema import build_teacher
 from trainers.components.feature_distance import feature_distance
 from trainers.config import Config as BaseConfig
@@ -129,7 +129,7 @@ class AdaptationLearner(SupervisedLearner):
 
     def description(self) -> Trained:
         """How to build the network that the weights belong to."""
-        return Trained(self.config.network, self.config.height, self.config.width)
+        return Trained(self.config.network, *self.config.select_size())
 
     def write_pictures(self, output: Path, caption: str) -> None:
         """Write the panels that were kept, also those from before a restart."""
@@ -199,21 +199,28 @@ def check_adaptation(config: Config, inputs: Mapping[str, Path]) -> None:
     check_domains(config, inputs)
     crop = config.augmentation.crop_height, config.augmentation.crop_width
     height, width = config.target_size()
+    check_not_padded(config.augmentation, config.target_size(), "augmentation")
     for name, cropped, ours, theirs in (
         ("height", crop[0], config.height, height),
         ("width", crop[1], config.width, width),
     ):
-        smallest, needed = round(theirs * config.augmentation.scale_min), cropped or theirs
-        if smallest < needed:
-            raise UserError(
-                f"augmentation.scale_min {config.augmentation.scale_min:g} shrinks target images of {name} {theirs} to "
-                f"{smallest}, and what pads them to {needed} would count as target; set augmentation.crop_{name} "
-                f"{smallest} or less, or a larger scale_min"
-            )
         if cropped is None and ours != theirs:
             raise UserError(
                 f"source images have {name} {ours} and target images {theirs}; set augmentation.crop_{name}, or "
                 f"target_{name} to {ours}"
+            )
+
+
+def check_not_padded(augmentation: AugmentationConfig, size: tuple[int, int], field: str) -> None:
+    """Refuse a scale after which target images of this size must be padded; ``field`` holds the augmentation."""
+    crops = ("height", augmentation.crop_height), ("width", augmentation.crop_width)
+    for (name, cropped), pixels in zip(crops, size, strict=True):
+        smallest, needed = round(pixels * augmentation.scale_min), cropped or pixels
+        if smallest < needed:
+            raise UserError(
+                f"{field}.scale_min {augmentation.scale_min:g} shrinks target images of {name} {pixels} to {smallest}, "
+                f"and what pads them to {needed} would count as target; set {field}.crop_{name} {smallest} or less, "
+                "or a larger scale_min"
             )
 
 

@@ -3,6 +3,7 @@
 Shape legend: n images of this rank, h height, w width.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +75,7 @@ def check_pairs(roots: Mapping[str, Path], split: DataSplit) -> None:
     whenever a pair is decoded.
 
     Raises:
-        UserError: a partner is missing, or an image is in two roles.
+        UserError: a partner is missing, a night is in two pairs, or an image in two roles.
     """
     if split.split not in DATASETS[split.dataset].paired:
         paired = sorted(f"{name}/{one}" for name, dataset in DATASETS.items() for one in dataset.paired)
@@ -82,6 +83,8 @@ def check_pairs(roots: Mapping[str, Path], split: DataSplit) -> None:
     if split.dataset not in roots:
         return
     samples = open_split(roots, split)
-    nights = {sample.image for sample in samples}
-    if both := sorted({sample.partner for sample in samples if sample.partner in nights}):
+    nights = Counter(str(sample.image) for sample in samples)
+    if both := sorted({str(sample.partner) for sample in samples if str(sample.partner) in nights}):
         raise UserError(f"{split}: {both[0]} is the night of one pair and the day of another; give it one role")
+    if twice := sorted(image for image, count in nights.items() if count > 1):
+        raise UserError(f"{split}: {twice[0]} is the night of several pairs; keep one of them")

@@ -88,15 +88,18 @@ class CurveRelighting(nn.Module):
         self.last = nn.Conv2d(2 * width, 3 * NUM_CURVES, 3, padding=1)
 
     def forward(self, images: Images) -> Added:
-        """The residual of normalized images, and how much of what the last curve bends was clamped."""
-        *curves, last = self.curves(images).float().chunk(NUM_CURVES, dim=1)
+        """The residual, and the larger share: of what the last curve bends and was clamped, of curves at ±1."""
+        found = self.curves(images).float()
+        *curves, last = found.chunk(NUM_CURVES, dim=1)
         bent = images
         for number, curve in enumerate(curves, start=1):
             bent = bent + curve * (bent**2 - bent)
             if number != NUM_CURVES // 2:
                 bent = bent.clamp(LOWEST, HIGHEST)
-        at_end = (bent.detach() <= LOWEST) | (bent.detach() >= HIGHEST)
-        return Added(last * (bent**2 - bent), at_end.float().mean())
+        clamped = (bent.detach() <= LOWEST) | (bent.detach() >= HIGHEST)
+        # What lies in [0, 1] never leaves it, so no clamp tells of curves that are all at the end of their own range.
+        saturated = torch.maximum(clamped.float().mean(), (found.detach().abs() > SATURATED).float().mean())
+        return Added(last * (bent**2 - bent), saturated)
 
     def curves(self, images: Images) -> Float[Tensor, "n c h w"]:
         """a of every curve, in (-1, 1): three channels each."""

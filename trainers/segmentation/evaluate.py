@@ -24,6 +24,7 @@ from trainers.evaluation import miou_batchmean, scores, tally_split
 from trainers.networks.segmentation import check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
+from trainers.segmentation.supervised_config import Config as SupervisedConfig
 from trainers.segmentation.trained import Trained, load_predictor, read_description
 
 NO_FREQUENCIES = (
@@ -45,8 +46,8 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     """The same refusal of sizes before the network is trained: ``sources`` are the inputs' configurations."""
     fields = dict(sources["segmenter"])
-    if {"network", "height", "width"} <= set(fields):
-        _check_size(config, Trained(fields["network"], fields["height"], fields["width"]))
+    if isinstance(segmenter := sources["segmenter"], SupervisedConfig):
+        _check_size(config, Trained(segmenter.network, *segmenter.select_size()))
     if config.class_weight_strength > 0 and "class_weights" not in fields:
         raise UserError(NO_FREQUENCIES)
 

@@ -20,7 +20,7 @@ class Config(BaseConfig):
     checkpoint: Literal["best", "final"] = "best"
     """Which of the two the training stage kept."""
     height: int | None = Field(None, ge=32)
-    """Input height in pixels; unset takes the training's."""
+    """Input height in pixels; unset takes that at which the training was scored."""
     width: int | None = Field(None, ge=32)
     """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
     batch_mean_size: int | None = added_field(None, ge=1)

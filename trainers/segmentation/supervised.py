@@ -172,9 +172,8 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
 
 def check_networks(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse an unknown encoder, a size that the network cannot take, weights of another network to start from."""
-    check_network(config.network, height=config.height, width=config.width)
-    height, width = training_size(config)
-    check_network(config.network, height=height, width=width)
+    for height, width in (config.select_size(), training_size(config)):
+        check_network(config.network, height=height, width=width)
     if config.batch_size == 1 and config.batch_norm == "local":
         check_single_image(config.network, height=height, width=width)
     if "initial" in inputs:
@@ -240,24 +239,26 @@ def train_segmenter(
         learner, batches, config.loop, batch_size=config.batch_size, seed=seed, output=output, context=context
     )
     if context.rank == 0:
-        trained = Trained(config.network, config.height, config.width, class_set=class_set)
+        trained = Trained(config.network, *config.select_size(), class_set=class_set)
         write_description(output, trained, seen=seen, initial=inputs.get("initial"))
     return result
 
 
 def train_images(config: Config, inputs: Mapping[str, Path]) -> list[SplitImages]:
     """The labeled splits."""
-    return [_open(config, inputs, split) for split in config.train]
+    return [_open(config, inputs, split, (config.height, config.width)) for split in config.train]
 
 
 def select_images(config: Config, inputs: Mapping[str, Path]) -> SelectImages:
     """What checkpoints are chosen by."""
-    splits = [_open(config, inputs, split) for split in (config.select, *config.select_also)]
+    size = config.select_size()
+    splits = [_open(config, inputs, split, size) for split in (config.select, *config.select_also)]
     return JoinedImages(splits) if len(splits) > 1 else splits[0]
 
 
-def _open(config: Config, inputs: Mapping[str, Path], split: DataSplit) -> SplitImages:
-    return SplitImages(inputs, split, height=config.height, width=config.width, cache_bytes=config.cache_bytes)
+def _open(config: Config, inputs: Mapping[str, Path], split: DataSplit, size: tuple[int, int]) -> SplitImages:
+    height, width = size
+    return SplitImages(inputs, split, height=height, width=width, cache_bytes=config.cache_bytes)
 
 
 def augmented(splits: Sequence[SplitImages], config: Config, seed: int) -> AugmentedSamples:

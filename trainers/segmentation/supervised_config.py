@@ -28,6 +28,11 @@ class Config(BaseConfig):
     """Input height in pixels: images are resized to it before augmentation."""
     width: int = Field(ge=32)
     """Input width in pixels."""
+    select_height: int | None = added_field(None, ge=32)
+    """Height at which ``select`` is scored, and at which ``predict`` runs by default; unset: ``height``. Set it where
+    images are reported at another size than they are trained at."""
+    select_width: int | None = added_field(None, ge=32)
+    """The same; unset: ``width``."""
     batch_size: int = Field(4, ge=1)
     """Images per step, over all workers together."""
     network: NetworkConfig = NetworkConfig()
@@ -55,6 +60,10 @@ class Config(BaseConfig):
                 f"{name} has no auxiliary head, only {', '.join(AUXILIARY_WEIGHTS)}; leave loss.auxiliary_weight unset"
             )
         return self
+
+    def select_size(self) -> tuple[int, int]:
+        """Height and width at which the selection split is scored."""
+        return self.select_height or self.height, self.select_width or self.width
 
     def resolved(self, *, device_type: str) -> "Config":
         """Decide ``precision``."""

@@ -1,6 +1,5 @@
-"""DANNet and Bi-Mix on random images: who learns from what, the released faults, what is refused and warned of."""
+"""DANNet and Bi-Mix on random images: who learns from what, and what is warned of."""
 
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,23 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from tests.references import pairs as reference
-from tests.trainers.data.miniatures import pairs_of_blocks
 from trainers.adaptation import dannet
 from trainers.adaptation.bimix import BiMixLearner
 from trainers.adaptation.bimix_config import Config as BiMixConfig
 from trainers.adaptation.dannet import DANNetLearner
 from trainers.components.class_weights import CITYSCAPES_FREQUENCIES
-from trainers.components.configs import AugmentationConfig
 from trainers.context import PlainContext
-from trainers.data.datasets import DataSplit, check_split, open_split
-from trainers.data.images import PairImages, SplitImages
-from trainers.data.pairs import AugmentedPairs, PairBatch, check_pairs
-from trainers.errors import UserError
-from trainers.registry import method
+from trainers.data.datasets import DataSplit
+from trainers.data.images import SplitImages
+from trainers.data.pairs import PairBatch
 
 PAIRS = DataSplit(dataset="dark_zurich", split="pairs")
 COMMON: dict[str, Any] = {
@@ -133,115 +127,6 @@ def test_the_loss_is_the_sum_of_its_parts_with_the_published_weights(tmp_path: P
     assert float(losses["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
-def mixed(one: Any) -> dict[str, Any]:
-    """What the losses of a step are made of: labels that each is given, and images that the segmenter sees."""
-    found: dict[str, Any] = {"given": [], "seen": [], "segmented": []}
-    static, segment = one.static, one.segmenter.segment
-
-    def spy_static(logits: Tensor, labels: Tensor) -> Tensor:
-        found["given"].append((logits, labels))
-        result: Tensor = static(logits, labels)
-        return result
-
-    def spy_segment(images: Tensor, **options: Any) -> Any:
-        found["segmented"].append(images)
-        return segment(images, **options)
-
-    one.static, one.segmenter.segment = spy_static, spy_segment
-    one.training_mode()
-    found |= one.step_losses(batch(), 1)
-    return found
-
-
-def full_labels(one: Any) -> Tensor:
-    """Fused labels of which many move: the segmenter's bias sees to it."""
-    labels: Tensor = one.fused(one.views(batch()))
-    return labels
-
-
-def make_things_move(one: Any) -> None:
-    """Every class is predicted somewhere, persons and riders more often than others."""
-    one.training_mode()
-    head = one.segmenter.network.segmentation_head[0]
-    with torch.no_grad():
-        logits = one.segmenter.segment(batch().day_images)
-        head.bias -= logits.mean(dim=(0, 2, 3))
-        head.bias[11:13] += logits.std(dim=(0, 2, 3)).mean()
-
-
-@pytest.mark.parametrize("as_released", [False, True])
-def test_the_released_faults_are_there_as_released_and_absent_otherwise(as_released: bool, tmp_path: Path):
-    weights = {"source_to_night": {"weight": 1.0, "share": 0.0}}  # Nothing pasted: the mix's label is the night's.
-    one = learner(BiMixLearner, tmp_path, as_released=as_released, relighting={"kind": "curves", "width": 4}, **weights)
-    make_things_move(one)
-    found = mixed(one)
-    one.training_mode()
-    fused = full_labels(one)
-    assert (fused >= 11).any()
-    label = found["tile mixed label"]
-    ((logits, static),) = found["given"]
-    night = batch().night_images.float()
-    raw = [bool(torch.equal(images.float(), night)) for images in found["segmented"]]
-    if as_released:
-        assert not ((label >= 11) & (label != 255)).any()  # The alias: what moves is gone from the mix,
-        assert torch.equal(label, static[0])  # which is labeled by what the static loss has shifted,
-        standing = fused[0].where(fused[0] < 11, 255)
-        assert label.tolist() == reference.released_shifts(standing.tolist())
-        assert any(raw)  # the mix is predicted without relighting,
-        assert logits.grad_fn is not None
-        with torch.no_grad():
-            views = one.views(batch())
-        assert not torch.allclose(logits, views["night"].logits[0], atol=1e-5)  # and the static loss looks at it.
-    else:
-        assert torch.equal(label, fused[0])
-        assert torch.equal(static[0], fused[0].where(fused[0] < 11, 255))
-        assert not any(raw)
-        with torch.no_grad():
-            views = one.views(batch())
-        torch.testing.assert_close(logits, views["night"].logits[0])
-
-
-@pytest.mark.parametrize(("as_released", "first"), [(False, 11), (True, 12)])
-def test_the_day_s_moving_pixels_lie_on_the_night_and_persons_do_unless_as_released(
-    as_released: bool, first: int, tmp_path: Path
-):
-    one = learner(BiMixLearner, tmp_path, as_released=as_released)
-    make_things_move(one)
-    one.training_mode()
-    views = one.views(batch())
-    parts, tiles = one.day_to_night(batch(), views)
-    with torch.no_grad():
-        classes = one.segmenter.segment(batch().day_images).argmax(dim=1)
-    mask = classes >= first
-    assert 0 < float(mask.float().mean()) < 1
-    assert float(parts["pasted"]) == pytest.approx(float(mask.float().mean()))
-    tile, day, night = tiles["tile day on night"], batch().day_images[0].float(), batch().night_images[0].float()
-    assert torch.equal(tile[:, mask[0]], day[:, mask[0]])
-    assert torch.equal(tile[:, ~mask[0]], night[:, ~mask[0]])
-
-
-def test_the_consistency_trains_the_relighting_alone_and_vanishes_where_both_are_one_image(tmp_path: Path):
-    one = learner(BiMixLearner, tmp_path)
-    one.training_mode()
-    parts, _ = one.day_to_night(batch(), one.views(batch()))
-    assert gradients(parts["day_to_night"], one.segmenter.relighting)
-    assert not gradients(parts["day_to_night"], one.segmenter.network)
-    whole = batch()
-    same = PairBatch(whole.images, whole.labels, whole.day_images, whole.day_images)
-    parts, _ = one.day_to_night(same, one.views(same))
-    assert float(parts["day_to_night"].detach()) == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("as_released", [False, True])
-def test_the_mix_trains_the_relighting_too_unless_as_released(as_released: bool, tmp_path: Path):
-    one = learner(BiMixLearner, tmp_path, as_released=as_released)
-    one.training_mode()
-    views = one.views(batch())
-    _, parts, _ = one.source_to_night(batch(), one.fused(views), views["night"].logits[0], 1)
-    assert gradients(parts["source_to_night"], one.segmenter.network)
-    assert gradients(parts["source_to_night"], one.segmenter.relighting) != as_released
-
-
 def test_without_both_directions_a_step_is_dannet_s(tmp_path: Path):
     off = {"source_to_night": {"weight": 0.0}, "day_to_night": {"consistency_weight": 0.0}}
     losses = [learner(kind, tmp_path, **off).train_step(batch(), 1) for kind in (DANNetLearner, BiMixLearner)]
@@ -284,6 +169,17 @@ def test_a_relighting_that_saturates_and_a_discriminator_that_wins_are_told_once
     assert "the discriminator of night tells every prediction from the source's (loss 0.0040" in text
 
 
+def test_curves_that_are_all_at_their_end_are_told_by_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No clamp tells of them: in [0, 1] they leave nothing to clamp."""
+    monkeypatch.setattr(dannet.AdaptationLearner, "score", lambda self: {})
+    one = learner(DANNetLearner, tmp_path, relighting={"kind": "curves", "width": 4})
+    with torch.no_grad():
+        one.segmenter.relighting.last.bias.fill_(-20.0)
+    one.train_step(batch(), 1)
+    with pytest.warns(UserWarning, match=r"100 % of what relighting \(curves\) gives lies at the end of its range"):
+        one.score()
+
+
 def test_what_is_watched_is_the_mean_of_the_steps_since_the_last_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     one = learner(DANNetLearner, tmp_path)
     seen: list[tuple[float, ...]] = []
@@ -295,87 +191,6 @@ def test_what_is_watched_is_the_mean_of_the_steps_since_the_last_score(tmp_path:
     one.score()
     one.score()
     assert seen == [pytest.approx((0.3, 0.2, 0.4))]
-
-
-@pytest.fixture
-def dark_zurich(tmp_path: Path) -> Path:
-    return pairs_of_blocks(tmp_path / "dark_zurich")
-
-
-def refusal(inputs: dict[str, Path], name: str = "bimix", **fields: Any) -> str:
-    kind = method(name)
-    with pytest.raises(UserError) as caught:
-        kind.load().check(kind.config.model_validate({**COMMON, **fields}), inputs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_pairs_that_cannot_be_are_refused_before_anything_starts(dark_zurich: Path, toy_city: Path, tmp_path: Path):
-    inputs = {"dark_zurich": dark_zurich, "toy_city": toy_city}
-    kind = method("bimix")
-    kind.load().check(kind.config.model_validate(COMMON), inputs)
-    assert "dark_zurich/train_night has no pairs of day and night" in refusal(inputs, target="dark_zurich/train_night")
-    day = dark_zurich / "rgb_anon/train/day/GOPR0345/GOPR0345_frame_000002_rgb_anon.png"
-    small = np.zeros((16, 32, 3), dtype=np.uint8)
-    shutil.copy(day, tmp_path / "kept.png")
-    Image.fromarray(small).save(day)
-    (text,) = {problem for problem in check_split(dark_zurich, open_split(inputs, PAIRS), PAIRS) if problem}
-    assert f"is 64×32 but its partner {day} is 32×16; both images of a pair must have one size" in text
-    with pytest.raises(UserError, match="both images of a pair must have one size"):
-        PairImages(inputs, PAIRS, height=32, width=64)[2]
-    day.unlink()
-    assert f"{day}, which does not exist" in refusal(inputs)
-    shutil.copy(tmp_path / "kept.png", day)
-    listing = dark_zurich / "zurich_dn_pair_train.csv"
-    night = "train/night/GOPR0351/GOPR0351_frame_000001"
-    listing.write_text(listing.read_text() + f"train/night/GOPR0351/GOPR0351_frame_000002,{night}\n")
-    text = refusal(inputs)
-    assert f"{night}_rgb_anon.png is the night of one pair and the day of another; give it one role" in text
-
-
-def test_a_miniature_pair_list_has_its_counts(dark_zurich: Path):
-    pairs = PairImages({"dark_zurich": dark_zurich}, PAIRS, height=32, width=64)
-    assert len(pairs) == len({sample.image for sample in pairs.samples}) == 5
-    assert len({sample.partner for sample in pairs.samples}) == 3
-    check_pairs({"dark_zurich": dark_zurich}, PAIRS)
-
-
-def test_night_and_day_of_a_pair_move_alike(dark_zurich: Path):
-    """Both images of a pair made of one image stay one through flip, scale and crop."""
-    for night in (dark_zurich / "rgb_anon/train/night/GOPR0351").iterdir():
-        for day in (dark_zurich / "rgb_anon/train/day/GOPR0345").iterdir():
-            shutil.copy(dark_zurich / "rgb_anon/train/day/GOPR0345/GOPR0345_frame_000001_rgb_anon.png", night)
-            if day.name.endswith("1_rgb_anon.png"):
-                continue
-            shutil.copy(dark_zurich / "rgb_anon/train/day/GOPR0345/GOPR0345_frame_000001_rgb_anon.png", day)
-    pairs = PairImages({"dark_zurich": dark_zurich}, PAIRS, height=32, width=64)
-    augmentation = AugmentationConfig(scale_min=0.8, scale_max=1.3, crop_height=32, crop_width=32)
-    samples = AugmentedPairs(pairs, augmentation, batch_size=4, seed=0)
-    drawn = [samples[step, slot] for step in (1, 2) for slot in range(4)]
-    for night, day in drawn:
-        assert night.shape == (3, 32, 32)
-        assert torch.equal(night, day)
-    assert len({night.numpy().tobytes() for night, _ in drawn}) > 4
-
-
-def test_what_would_be_ignored_or_cannot_be_is_refused(dark_zurich: Path, toy_city: Path):
-    inputs = {"dark_zurich": dark_zurich, "toy_city": toy_city}
-    for fields, says in (
-        ({"loss": {"alpha": 0.5}}, "cross-entropy with class_weights"),
-        ({"feature_distance": {"weight": 0.1}}, "no feature distance"),
-        ({"pair_augmentation": {"photometric": {"probability": 0.5}}}, "colors of pairs are left alone"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            BiMixConfig.model_validate({**COMMON, **fields})
-    crop = {"pair_augmentation": {"crop_height": 32, "crop_width": 32}}
-    assert "pairs are 32×32 after augmentation and source images 32×64" in refusal(inputs, "dannet", **crop)
-    own = {"target_height": 64, "target_width": 96, "pair_augmentation": {"crop_height": 32, "crop_width": 64}}
-    kind = method("bimix")
-    kind.load().check(kind.config.model_validate({**COMMON, **own}), inputs)
-    assert "day_to_night trains the relighting, and relighting.kind is none" in refusal(
-        inputs, relighting={"kind": "none"}
-    )
-    assert "hold no patch of light.patch 33 pixels; set it to 16 or less" in refusal(inputs, light={"patch": 33})
 
 
 def test_defaults_are_the_published_ones():
