@@ -78,7 +78,7 @@ COLUMNS = (
     Column("class_set", _TEXT, "which classes `miou` averages, such as `cityscapes19`"),
     Column("checkpoint", _TEXT, "`final` or `best`"),
     Column("step", _INT, "optimizer step of the checkpoint"),
-    Column("selection_set", _TEXT, "what `best` was chosen on"),
+    Column("selection_set", _TEXT, "what `best` was chosen on; several splits joined by ` + `"),
     Column("selection_metric", _TEXT, "what `best` was chosen by"),
     Column("miou", _FLOAT, "mean IoU of the classes of the class set with TP + FP + FN > 0", SCORE),
     Column("miou_zeros", _FLOAT, "mean IoU with classes that do not occur counted as 0", SCORE),

@@ -5,12 +5,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from results import tables
+from search_spaces import SPACES
 from tests import readme_answers
+from trainers.data.datasets import DATASETS
+from trainers.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,6 +63,22 @@ def test_every_file_that_the_readme_names_exists() -> None:
 
 @pytest.mark.integration
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("readme", "names"),
+    [
+        ("README.md", DATASETS),
+        ("trainers/README.md", METHODS),
+        ("search_spaces/README.md", SPACES),
+        ("orchestrator/README.md", [path.name for path in (ROOT / "orchestrator").glob("[!_]*.py")]),
+        ("results/README.md", [path.name for path in (ROOT / "results").glob("[!_]*.py")]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_readme_names_all_that_there_is(readme: str, names: Iterable[str]) -> None:
+    text = (ROOT / readme).read_text()
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     """In order, on one storage, with tiny settings; those that need photographs only where these are."""
     photographs = ROOT.parent / "shared" / "data" / "camvid"

@@ -3,7 +3,8 @@
 A method's **config module** (no torch) has ``Config``, ``VERSION`` (raised whenever its numbers change) and
 ``SEED_FROM`` ("sweep", "trial", or ``None`` when the stage draws no random numbers). Its **module** has
 ``check(config, inputs)``, which raises ``UserError`` before anything starts (optionally ``check_sources(config,
-sources)`` too, which sees the configurations of the stages that make its inputs), and
+sources)`` too, which sees the configurations of the stages that make its inputs, and ``check_segmenter_apart(config,
+seen, roots)``, which sees the splits that its input ``segmenter`` was trained on), and
 ``run(config, inputs, output, seed, context)``, which fills the folder ``output`` and returns JSON values for the
 artifact's manifest. ``inputs`` maps an input's role, or the name of a data set, to its folder.
 """

@@ -218,7 +218,7 @@ def fog(
 
 @app.command()
 def translate(
-    translator: Annotated[str, typer.Argument(help="artifact:KEY of a trained `dfs` or `unit` stage.")],
+    translator: Annotated[str, typer.Argument(help="artifact:KEY of a trained `dfs`, `unit` or `pix2pixhd` stage.")],
     dataset: Annotated[str, typer.Option(help="Name of the data set; `images` is any folder of images.")],
     root: Root,
     split: Annotated[str, typer.Option(help="A split, or a part such as val:20.")] = "all",
@@ -228,20 +228,24 @@ def translate(
 ) -> None:
     """Put every image of a split through a trained translator, in its own size; prints the folder of PNGs.
 
+    Of `pix2pixhd`, which makes images of label maps, it is every label of the split.
+
     Example: `nightshift data translate artifact:5750 --dataset foggy_cityscapes --root foggy --split val_beta_0.02`
     """
     from orchestrator.graph import Stage
     from orchestrator.preflight import default_storage
     from orchestrator.weights import find_artifact
     from trainers.translation.translate_config import Config
+    from trainers.translation.translators import FROM_LABEL_MAPS, read_translator
 
     _refuse_packed(dataset, root)
     (one,) = _splits(dataset, split)
     folder = find_artifact(translator, (storage or default_storage()).resolve())
-    fields = {"unlabeled": one, "direction": direction, "checkpoint": weights}
+    part = "test" if read_translator(folder)["method"] in FROM_LABEL_MAPS else "unlabeled"
+    fields = {part: one, "direction": direction, "checkpoint": weights}
     stage = Stage("translate", "translate", _validated(Config, fields, "translate"))
     artifact, hit = _make(stage, dataset, root, storage, "translating", inputs={"translator": folder})
-    typer.echo(str(artifact.folder / "images" / "unlabeled") + (" (existed)" if hit else ""))
+    typer.echo(str(artifact.folder / "images" / part) + (" (existed)" if hit else ""))
 
 
 def _make(

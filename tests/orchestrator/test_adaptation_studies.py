@@ -121,3 +121,6 @@ def test_a_target_that_is_reported_is_refused():
     with pytest.raises(UserError, match="toy_city/day_test is trained on and toy_city/day_test is reported"):
         check_targets(wrong, wrong.arms.values(), {})
     check_targets(wrong, [wrong.arms["fda"]], {})
+    wrong = assign(experiment, {"source.train": ["toy_city/game_train", "toy_city/day_test"]})
+    with pytest.raises(UserError, match="toy_city/day_test is reported; take another split as train"):
+        check_targets(wrong, [wrong.arms["fda"]], {})

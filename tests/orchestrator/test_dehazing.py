@@ -118,7 +118,7 @@ def test_a_segmenter_of_the_same_places_is_refused_before_anything_runs(tmp_path
     small = {"source": "foggy_cityscapes/train_beta_0.01:-2", "more_sources": (), "select_target": "cityscapes/train"}
     small["select"] = "foggy_cityscapes/train_beta_0.01:1"
     dfs = type(config).model_validate({**config.model_dump(), **small})
-    check = method("dfs").load().check_apart
+    check = method("dfs").load().check_segmenter_apart
     check(dfs, [DataSplit.model_validate("cityscapes/train:1")], roots)
     with pytest.raises(
         UserError, match=r"the segmenter's cityscapes/train:2 shares 1 image\(s\) with the hazy or clear"

@@ -183,6 +183,15 @@ def test_a_reported_split_is_refused_as_pool_and_as_reference():
         check_targets(wrong, [wrong.arms["2.1"]], {})
 
 
+def test_a_split_that_is_reported_translated_is_refused_too():
+    """Row 4.2 scores the night test as day, and its selection must not see that either."""
+    study = build("night_self_training", "toy_city")
+    wrong = assign(study, {"select_his.pool": "toy_city/night_test"})
+    with pytest.raises(UserError, match="toy_city/night_test is reported; take another split as pool"):
+        check_targets(wrong, [wrong.arms["4.2"]], {})
+    check_targets(wrong, [wrong.arms["2.3"]], {})
+
+
 def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
     """Under another name, and in a pool that a stage splits by light before anything is selected."""
     study = build("night_self_training", "real")
@@ -197,7 +206,7 @@ def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
     Image.fromarray(255 - pixels).save(roots["nexet"] / "nexet_2017_1" / "other.png")
     check_targets(study, [study.arms["7.1"]], roots)
     (roots["nexet"] / "nexet_2017_1" / "copy.png").write_bytes((test / "0_leftImg8bit.png").read_bytes())
-    with pytest.raises(UserError, match=r"the target nexet/all shares 1 image\(s\) with nighttime_driving/test"):
+    with pytest.raises(UserError, match=r"the pool nexet/all shares 1 image\(s\) with nighttime_driving/test"):
         check_targets(study, [study.arms["7.1"]], roots)
 
 

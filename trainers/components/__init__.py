@@ -1,1 +1,1 @@
-"""Plain functions that methods share: losses, schedules. A table at the foot of each file names them."""
+"""Plain functions that methods share: losses, mixing, schedules. A table at the foot of each file names them."""

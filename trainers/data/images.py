@@ -57,6 +57,8 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
         partners: bool = False,
     ) -> None:
         """``partners`` also reads each sample's partner: a paired split is needed."""
+        if split.split in DATASETS[split.dataset].without_photographs:
+            raise UserError(f"{split} is label maps alone; take images that a translator makes of them")
         if partners and split.split not in DATASETS[split.dataset].paired:
             raise UserError(f"{split} has no pairs; those of {split.dataset} are {_paired(split)}")
         self.split, self.partners = split, partners

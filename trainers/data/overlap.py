@@ -34,24 +34,24 @@ def equal_files(mine: Sequence[Path], others: Sequence[Path]) -> list[tuple[Path
     return shared
 
 
-def check_apart(roots: Mapping[str, Path], target: DataSplit, report: DataSplit) -> None:
-    """Refuse to train on images, even without their labels, that scores are reported on.
+def check_apart(roots: Mapping[str, Path], mine: DataSplit, report: DataSplit, *, what: str) -> None:
+    """Refuse to train on images, even without their labels, that scores are reported on; ``what`` names the field.
 
     Where a stage makes the data set, its splits of different names share nothing by construction.
 
     Raises:
         UserError: with an image that both have.
     """
-    if target.dataset not in roots or report.dataset not in roots:
-        if (target.dataset, target.split) == (report.dataset, report.split):
-            raise UserError(f"{target} is trained on and {report} is reported; take another split as target")
+    if mine.dataset not in roots or report.dataset not in roots:
+        if (mine.dataset, mine.split) == (report.dataset, report.split):
+            raise UserError(f"{mine} is trained on and {report} is reported; take another split as {what}")
         return
-    if shared := shared_images(roots, target, report):
-        mine, theirs = shared[0]
-        same = f"{mine} is also {theirs}" if mine != theirs else str(mine)
+    if shared := shared_images(roots, mine, report):
+        one, other = shared[0]
+        same = f"{one} is also {other}" if one != other else str(one)
         raise UserError(
-            f"the target {target} shares {len(shared)} image(s) with {report}, which is reported ({same}); "
-            "take them out of the target"
+            f"the {what} {mine} shares {len(shared)} image(s) with {report}, which is reported ({same}); take them out "
+            f"of the {what}"
         )
 
 

@@ -1,1 +1,1 @@
-"""What sets of images look like to a network: their features, and distances between them."""
+"""How images compare: features of sets and distances between them, quality of single ones."""

@@ -10,7 +10,7 @@ SEED_FROM: SeedFrom | None = None
 
 
 class Config(BaseConfig):
-    """Fréchet and kernel distance of the features of the inputs ``images`` and ``reference``."""
+    """Fréchet and kernel distance between the inputs ``features`` and ``reference``."""
 
     subsets: int = Field(100, ge=2)
     """Random subsets of the kernel distance. Source: 100."""

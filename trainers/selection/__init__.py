@@ -1,1 +1,1 @@
-"""Methods that choose what to train on: pseudo-labels."""
+"""Methods that choose what to train on: images of a pool, their pseudo-labels, generated images."""

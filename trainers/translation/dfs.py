@@ -43,7 +43,7 @@ from trainers.networks.features import build_features
 from trainers.networks.segmentation import freeze_batch_norm
 from trainers.segmentation.trained import load_segmenter, trained_on
 from trainers.translation.dfs_checks import check as check
-from trainers.translation.dfs_checks import check_apart as check_apart
+from trainers.translation.dfs_checks import check_segmenter_apart as check_segmenter_apart
 from trainers.translation.dfs_checks import check_sources as check_sources
 from trainers.translation.dfs_config import Config
 from trainers.translation.dfs_networks import PairDiscriminator, UNet

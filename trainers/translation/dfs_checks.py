@@ -38,7 +38,7 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
         trained = read_description(inputs["segmenter"])
         check_size(trained.network, height=height, width=width)
         check_size(trained.network, height=config.height, width=config.width)
-        check_apart(config, trained_on(inputs["segmenter"]) or [], inputs)
+        check_segmenter_apart(config, trained_on(inputs["segmenter"]) or [], inputs)
 
 
 def _check_side(config: Config, name: str, pixels: int) -> None:
@@ -64,7 +64,7 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
         raise UserError(NO_SEGMENTER)
 
 
-def check_apart(config: Config, seen: Sequence[DataSplit], roots: Mapping[str, Path]) -> None:
+def check_segmenter_apart(config: Config, seen: Sequence[DataSplit], roots: Mapping[str, Path]) -> None:
     """Refuse a segmenter that was trained on the images that haze is to be taken out of, by content: it knows what they
     show. Also where the selection split's are among those that are learned from.
 

@@ -161,17 +161,17 @@ def test_images_that_target_and_report_share_are_found_by_content(tmp_path: Path
     roots = {"camvid": camvid(tmp_path, dusk_adapt=[1, 2, 3], dusk_val=[4, 3, 5], day_val=[6, 7])}
     target, report, other = (DataSplit(dataset="camvid", split=name) for name in ("dusk_adapt", "dusk_val", "day_val"))
     assert [(a.stem, b.stem) for a, b in shared_images(roots, target, report)] == [("dusk_adapt_2", "dusk_val_1")]
-    check_apart(roots, target, other)
+    check_apart(roots, target, other, what="target")
     with pytest.raises(UserError, match=r"the target camvid/dusk_adapt shares 1 image.s. with camvid/dusk_val"):
-        check_apart(roots, target, report)
+        check_apart(roots, target, report, what="target")
     with pytest.raises(UserError, match="shares 3 image"):
-        check_apart(roots, target, target)
+        check_apart(roots, target, target, what="target")
 
 
 def test_a_made_split_cannot_be_target_and_report_at_once():
-    check_apart({}, NIGHT, DataSplit(dataset="toy_city", split="night_test"))
+    check_apart({}, NIGHT, DataSplit(dataset="toy_city", split="night_test"), what="target")
     with pytest.raises(UserError, match="night_val is trained on and toy_city/night_val is reported"):
-        check_apart({}, NIGHT, NIGHT)
+        check_apart({}, NIGHT, NIGHT, what="target")
 
 
 class Stuck(DACSLearner):
