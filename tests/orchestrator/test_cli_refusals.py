@@ -165,7 +165,7 @@ def test_the_real_preset_without_its_data_names_the_toy(refused):
 
 NAMES = [
     (("run", "dmeo"), ("unknown experiment 'dmeo'", "did you mean 'demo'")),
-    (("show", "nothing"), ("unknown experiment 'nothing'", "camvid, ", "demo")),
+    (("show", "xyzzy"), ("unknown experiment 'xyzzy'", "camvid, ", "demo")),
     (("run", "demo", "--arms", "supervized"), ("no arm 'supervized'", "did you mean 'supervised'")),
     (("sweep", "demo", "--arm", "supervized"), ("no arm 'supervized'", "did you mean 'supervised'")),
     (("sweep", "demo", "--space", "loss_alfa"), ("no search 'loss_alfa'", "did you mean 'loss_alpha'")),
