@@ -205,9 +205,20 @@ def test_four_steps_equal_two_a_kill_and_two_more(name: str, sources: dict[str, 
     assert same(resumed.result, whole[name].result)
 
 
-@pytest.mark.parametrize("name", TRAINING)
+SPEED = [{"loader_workers": 2}, {"cache_bytes": 0}, {"loop": {"checkpoint_every_steps": 1}}]
+READ_THEIR_OWN_WAY = {"supervised", "dacs", "bimix", "unit", "pix2pixhd", "dfs", "self_training"}
+"""The other methods read what one of these reads, through the same loader; they wait for `make test-slow`."""
+
+
 @pytest.mark.parametrize(
-    "changes", [{"loader_workers": 2}, {"cache_bytes": 0}, {"loop": {"checkpoint_every_steps": 1}}], ids=str
+    ("name", "changes"),
+    [
+        pytest.param(
+            name, changes, id=f"{changes}-{name}", marks=[] if name in READ_THEIR_OWN_WAY else pytest.mark.slow
+        )
+        for name in TRAINING
+        for changes in SPEED
+    ],
 )
 def test_what_only_changes_the_speed_changes_no_number(
     name: str, changes: dict[str, Any], sources: dict[str, Path], whole: dict[str, Outcome], tmp_path: Path
