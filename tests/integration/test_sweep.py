@@ -129,9 +129,9 @@ def test_another_experiment_under_the_same_name_is_refused(nightshift, swept, tm
     before = mtimes(storage / "sweeps")
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
-    for split in ("day_train", "day_val", "dusk_adapt", "dusk_val"):
+    for grey, split in enumerate(("day_train", "day_val", "dusk_adapt", "dusk_val")):
         (tmp_path / f"{split}.txt").write_text(split)
-        Image.new("RGB", (32, 32)).save(tmp_path / "images" / f"{split}.png")
+        Image.new("RGB", (32, 32), (grey,) * 3).save(tmp_path / "images" / f"{split}.png")
         Image.new("L", (32, 32)).save(tmp_path / "labels" / f"{split}.png")
     done = nightshift("sweep", "camvid", "--set", f"data.camvid.root={tmp_path}", "--name", "one", "--storage", storage)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
