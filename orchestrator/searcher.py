@@ -245,13 +245,15 @@ def why_it_broke(path: str | None) -> BaseException | None:
 
     The trial then counts as one whose process died: it is tried again, ``losses.MAX_RETRIES`` times at most.
 
-    The file is of this very process, a moment old; Tune's own reader looks for the copy that comes later.
+    The file is of this very process, a moment old, in a folder of Ray's that nobody else writes to, not in the storage;
+    Ray has unpickled the same bytes to write it. Tune's own reader looks for the copy that comes later. Without the
+    exception itself a user's mistake, a bug and a full disk could not be told apart.
     """
     if path is None or not Path(path).is_file():
         return None
     try:
         error = pickle.loads(Path(path).read_bytes())  # noqa: S301
-    except Exception:  # An exception whose constructor wants other arguments, or whose class is not here.
+    except Exception:  # Unpickling calls a foreign constructor, which may raise anything, and a class may not be here.
         return None
     return error if isinstance(error, BaseException) else None
 

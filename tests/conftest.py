@@ -14,7 +14,7 @@ PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "data"
 def photographs() -> Path:
     """The folder of real photographs."""
     if not PHOTOGRAPHS.is_dir():
-        pytest.skip("the real photographs are not at ../shared/data")
+        pytest.skip("the real photographs are not at ../shared/data")  # They are no part of the repository.
     return PHOTOGRAPHS
 
 
