@@ -245,9 +245,9 @@ def why_it_broke(path: str | None) -> BaseException | None:
 
     The trial then counts as one whose process died: it is tried again, ``losses.MAX_RETRIES`` times at most.
 
-    The file is of this very process, a moment old, in a folder of Ray's that nobody else writes to, not in the storage;
-    Ray has unpickled the same bytes to write it. Tune's own reader looks for the copy that comes later. Without the
-    exception itself a user's mistake, a bug and a full disk could not be told apart.
+    The file is of this very process, a moment old, in Ray's session folder and not in the storage; Tune's own reader
+    looks for the copy that comes later. Its text would not do: a user's mistake, a bug and a full disk are told apart
+    by the exception.
     """
     if path is None or not Path(path).is_file():
         return None
