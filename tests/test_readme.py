@@ -67,7 +67,7 @@ def test_every_file_that_the_readme_names_exists() -> None:
     ("readme", "names"),
     [
         ("README.md", DATASETS),
-        ("trainers/README.md", METHODS),
+        ("trainers/README.md", [name for name, module in METHODS.items() if module.startswith("trainers.")]),
         ("search_spaces/README.md", SPACES),
         ("orchestrator/README.md", [path.name for path in (ROOT / "orchestrator").glob("[!_]*.py")]),
         ("results/README.md", [path.name for path in (ROOT / "results").glob("[!_]*.py")]),

@@ -49,7 +49,16 @@ from trainers.translation.dfs_config import Config
 from trainers.translation.dfs_networks import PairDiscriminator, UNet
 from trainers.translation.discriminators import accuracy
 from trainers.translation.losses import SEGMENTATION_LOSSES, absolute, adversarial, squared
-from trainers.translation.training import Panels, Watch, build_optimizer, set_learning_rate, signed
+from trainers.translation.training import (
+    Panels,
+    Watch,
+    build_optimizer,
+    check_workers,
+    descend,
+    load_parts,
+    set_learning_rate,
+    signed,
+)
 from trainers.translation.translators import write_translator
 
 REMEDY = "raise the weights of the other losses"
@@ -98,11 +107,11 @@ class DFSLearner:
         if self.judge is not None:
             with self._autocast():
                 judged = dict(self._forward_judge(hazy, clear, dehazed.detach()))
-            self._descend(self.judge_optimizer, judged["discriminator"])
+            descend(self.judge_optimizer, judged["discriminator"], self.context)
         losses = self._losses(hazy, clear, dehazed, batch.labels)
         weights = {"adversarial": config.weights.gan, **config.weights.model_dump()}
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        self._descend(self.optimizer, loss)
+        descend(self.optimizer, loss, self.context)
         right = judged.get("discriminator_accuracy", hazy.new_tensor(0.5))
         self._watch.see(right, {"dehazed images": (clear, dehazed.detach(), clear)})
         self.panels.show(step, {"hazy": hazy[0], "dehazed": dehazed[0], "clear": clear[0]})
@@ -146,11 +155,6 @@ class DFSLearner:
             logits: Tensor = self._segmenter((images + 1) * 127.5)
         return logits.float()
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        distributed.backward(loss, self.context)
-        optimizer.step()
-
     @torch.no_grad()
     def score(self) -> Mapping[str, float]:
         """PSNR and the segmenter's mIoU on dehazed images of the selection split; warns where something goes wrong."""
@@ -188,11 +192,7 @@ class DFSLearner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
-        try:
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(f"the checkpoint does not fit this translator: {str(error).splitlines()[0]}") from error
+        load_parts(self._parts(), state)
         self.panels.kept = dict(state["panels"])
 
     def _networks(self) -> dict[str, nn.Module]:
@@ -217,8 +217,7 @@ class DFSLearner:
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
     """Train and leave ``final.pt``, ``best.pt``, ``curves.json``, ``translator.json`` and pictures in ``output``."""
-    if config.batch_size % context.world_size:
-        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    check_workers(config.batch_size, context)
     if config.batch_norm == "sync" and context.device.type != "cuda":
         raise UserError("batch_norm sync needs a GPU per worker; use local or frozen on a CPU")
     images = partial(MatchedImages, inputs, height=config.height, width=config.width, cache_bytes=config.cache_bytes)

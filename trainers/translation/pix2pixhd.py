@@ -48,7 +48,16 @@ from trainers.translation.discriminators import accuracy
 from trainers.translation.losses import absolute, adversarial, feature_matching
 from trainers.translation.pix2pixhd_config import Config, LabelGeneratorConfig
 from trainers.translation.pix2pixhd_networks import ConditionalDiscriminator, Pix2PixHD, encode
-from trainers.translation.training import Panels, Watch, build_optimizer, set_learning_rate, signed
+from trainers.translation.training import (
+    Panels,
+    Watch,
+    build_optimizer,
+    check_workers,
+    descend,
+    load_parts,
+    set_learning_rate,
+    signed,
+)
 from trainers.translation.translators import read_translator, write_translator
 
 GLOBAL = "global_generator"
@@ -107,8 +116,8 @@ class Pix2PixHDLearner:
         weights = config.weights
         loss = losses["adversarial"] + weights.feature_matching * losses["feature_matching"]
         loss = loss + weights.perceptual * losses["perceptual"] if "perceptual" in losses else loss
-        self._descend(self.optimizer, loss)
-        self._descend(self.judge_optimizer, judged["discriminator"])
+        descend(self.optimizer, loss, self.context)
+        descend(self.judge_optimizer, judged["discriminator"], self.context)
         self._remember(step, batch.label_maps, real, fake.detach(), judged["accuracy"])
         found = {**losses, "loss": loss, "discriminator": judged["discriminator"]}
         share = judged["accuracy"] / self.context.world_size
@@ -150,11 +159,6 @@ class Pix2PixHDLearner:
             ]
         return torch.stack(terms).sum()
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        distributed.backward(loss, self.context)
-        optimizer.step()
-
     def _remember(self, step: int, label_maps: Tensor, real: Tensor, fake: Tensor, right: Tensor) -> None:
         self._watch.see(right, {"generated images": (real, fake, real)})
         labels = self._colors[:, label_maps[0, 0].long()]
@@ -172,17 +176,15 @@ class Pix2PixHDLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers, pictures."""
-        names = ("generator", "discriminator", "optimizer", "judge_optimizer")
-        return {**{name: getattr(self, name).state_dict() for name in names}, "panels": self.panels.kept}
+        return {**{name: part.state_dict() for name, part in self._parts().items()}, "panels": self.panels.kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
-        try:
-            for name in ("generator", "discriminator", "optimizer", "judge_optimizer"):
-                getattr(self, name).load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(f"the checkpoint does not fit this translator: {str(error).splitlines()[0]}") from error
+        load_parts(self._parts(), state)
         self.panels.kept = dict(state["panels"])
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("generator", "discriminator", "optimizer", "judge_optimizer")}
 
     def _autocast(self) -> torch.autocast:
         enabled = self.config.precision == "bfloat16"
@@ -254,8 +256,7 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
     """Train and leave ``final.pt``, ``best.pt``, ``curves.json``, ``translator.json`` and pictures in ``output``."""
-    if config.batch_size % context.world_size:
-        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    check_workers(config.batch_size, context)
     images = LabelMapImages(
         inputs,
         config.train,

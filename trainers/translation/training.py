@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from trainers import distributed
 from trainers.context import TrainContext
-from trainers.errors import MethodWarning
+from trainers.errors import MethodWarning, UserError
 from trainers.loop_config import LoopConfig
 from trainers.pictures import write_panel
 from trainers.translation.configs import TranslatorOptimizerConfig
@@ -57,6 +58,32 @@ def set_learning_rate(
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * config.factor(step, steps)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, context: TrainContext) -> None:
+    """One step down a loss of which this rank holds its share."""
+    optimizer.zero_grad(set_to_none=True)
+    distributed.backward(loss, context)
+    optimizer.step()
+
+
+def load_parts(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Give networks and optimizers, by name, their state of a checkpoint.
+
+    Raises:
+        UserError: it is another network's.
+    """
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise UserError(f"the checkpoint does not fit this translator: {str(error).splitlines()[0]}") from error
+
+
+def check_workers(batch_size: int, context: TrainContext) -> None:
+    """Refuse workers that cannot share a batch."""
+    if batch_size % context.world_size:
+        raise UserError(f"batch_size {batch_size} does not divide among {context.world_size} workers evenly")
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int], device: torch.device) -> Float[Tensor, "n ..."]:

@@ -37,7 +37,17 @@ from trainers.loop import train
 from trainers.networks.features import build_features, check_feature_source, check_features
 from trainers.translation.discriminators import MultiScaleDiscriminator, accuracy
 from trainers.translation.losses import absolute, adversarial, instance_normalized_distance, kl_to_standard_normal
-from trainers.translation.training import Panels, Watch, build_optimizer, draw_noise, set_learning_rate, signed
+from trainers.translation.training import (
+    Panels,
+    Watch,
+    build_optimizer,
+    check_workers,
+    descend,
+    draw_noise,
+    load_parts,
+    set_learning_rate,
+    signed,
+)
 from trainers.translation.translators import write_translator
 from trainers.translation.unit_config import Config
 from trainers.translation.unit_networks import UNIT
@@ -75,12 +85,12 @@ class UNITLearner:
         fakes = {name: made[name].float() for name in DOMAINS}
         with self._autocast():
             judged = self._forward_judge(images, {name: fake.detach() for name, fake in fakes.items()})
-        self._descend(self.judge_optimizer, judged["discriminator"])
+        descend(self.judge_optimizer, judged["discriminator"], self.context)
         with self._autocast(), distributed.without_gradients(self.discriminators):
             fooled = self._adversarial(fakes, is_real=True)
         losses = {name: value for name, value in made.items() if value.ndim == 0}
         loss = config.weights.gan * fooled + self._weighed(losses)
-        self._descend(self.optimizer, loss)
+        descend(self.optimizer, loss, self.context)
         self._remember(step, images, {**made, **fakes}, judged["accuracy"])
         found = {"adversarial": fooled, "discriminator": judged["discriminator"], **losses, "loss": loss}
         share = judged["accuracy"] / self.context.world_size
@@ -153,11 +163,6 @@ class UNITLearner:
         shape = (4, config.width * stride, height // stride, width // stride)
         return list(draw_noise(shape, seeds, images.device).unbind(1))
 
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        distributed.backward(loss, self.context)
-        optimizer.step()
-
     def _remember(self, step: int, images: Mapping[str, Tensor], made: Mapping[str, Tensor], right: Tensor) -> None:
         self._watch.see(
             right,
@@ -183,22 +188,15 @@ class UNITLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers, pictures."""
-        return {
-            "generators": self.generators.state_dict(),
-            "discriminators": self.discriminators.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "judge_optimizer": self.judge_optimizer.state_dict(),
-            "panels": self.panels.kept,
-        }
+        return {**{name: part.state_dict() for name, part in self._parts().items()}, "panels": self.panels.kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
-        try:
-            for name in ("generators", "discriminators", "optimizer", "judge_optimizer"):
-                getattr(self, name).load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(f"the checkpoint does not fit this translator: {str(error).splitlines()[0]}") from error
+        load_parts(self._parts(), state)
         self.panels.kept = dict(state["panels"])
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("generators", "discriminators", "optimizer", "judge_optimizer")}
 
     def _autocast(self) -> torch.autocast:
         enabled = self.config.precision == "bfloat16"
@@ -244,8 +242,7 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
     """Train and leave ``final.pt``, ``best.pt``, ``curves.json``, ``translator.json`` and pictures in ``output``."""
-    if config.batch_size % context.world_size:
-        raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
+    check_workers(config.batch_size, context)
     height, width = config.target_size()
     cache = config.cache_bytes
     source = TargetImages(inputs, config.source, height=config.height, width=config.width, cache_bytes=cache)
