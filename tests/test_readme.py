@@ -61,8 +61,6 @@ def test_every_file_that_the_readme_names_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("readme", "names"),
     [
@@ -79,6 +77,8 @@ def test_a_readme_names_all_that_there_is(readme: str, names: Iterable[str]) -> 
     assert not [name for name in names if f"`{name}`" not in text]
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     """In order, on one storage, with tiny settings; those that need photographs only where these are."""
     photographs = ROOT.parent / "shared" / "data" / "camvid"
