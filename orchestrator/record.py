@@ -58,6 +58,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "selection_set": selection or None,
                     "selection_metric": train.get("select_by", "miou") if selection else None,
                     **{name: result[name] for name in SCORES},
+                    "iiou": result.get("iiou"),
                     **{name: result.get(name) for name in (*DISTANCES, *QUALITIES)},
                     **{f"iou.{name}": value for name, value in result["iou"].items()},
                     "confusion": result["confusion"],

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a column is added or changes its meaning; readers refuse files with a larger one."""
 
 CLASS_NAMES = (
@@ -82,6 +82,7 @@ COLUMNS = (
     Column("selection_metric", _TEXT, "what `best` was chosen by"),
     Column("miou", _FLOAT, "mean IoU of the classes of the class set with TP + FP + FN > 0", SCORE),
     Column("miou_zeros", _FLOAT, "mean IoU with classes that do not occur counted as 0", SCORE),
+    Column("iiou", _FLOAT, "mean instance-level IoU of the classes with objects, where it was asked for", SCORE),
     Column("pixel_accuracy", _FLOAT, "right pixels / scored pixels", SCORE),
     Column("class_accuracy", _FLOAT, "mean recall of the classes that occur", SCORE),
     Column("fwiou", _FLOAT, "IoU weighted by class frequency", SCORE),

@@ -143,17 +143,16 @@ def tally_split(
     *,
     device: torch.device,
     all_reduce: AllReduce,
-    each: list[Tensor] | None = None,
+    watch: Callable[[Batch, Tensor], None] | None = None,
 ) -> Tally:
     """Run ``network`` over this rank's ``batches`` and add up over all ranks.
 
-    ``each`` gets the confusion matrix of every image of this rank, in order.
+    ``watch`` sees every batch of this rank with its predicted classes (n, h, w), in order.
     """
     tally = Tally.empty(device)
     for batch in batches:
         logits = network(batch.images)
         tally.add(logits, batch.labels)
-        if each is not None:
-            predictions = logits.argmax(dim=1)
-            each += [confusion_matrix(batch.labels[[i]], predictions[[i]]) for i in range(len(predictions))]
+        if watch is not None:
+            watch(batch, logits.argmax(dim=1))
     return tally.reduced(all_reduce)

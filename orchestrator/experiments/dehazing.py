@@ -109,7 +109,9 @@ class Study:
         return [("fog_select", *self.select), *((role, split, self.clear) for role, split in self.report.items())]
 
     def _score(self, name: str, split: str, inputs: Mapping[str, str]) -> None:
-        self.add(name, "evaluation", {"segmenter": "segmenter", **inputs}, split=split, checkpoint="best")
+        self.add(
+            name, "evaluation", {"segmenter": "segmenter", **inputs}, split=split, checkpoint="best", instances=True
+        )
 
     def _add_arm(self, name: str, train: str, *more: Evaluation) -> None:
         def evaluation(role: str, split_role: Any) -> Evaluation:

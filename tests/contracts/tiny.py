@@ -50,7 +50,8 @@ TINY = {
     ),
     "fog": Tiny({"split": "cityscapes/train"}, {"cityscapes": "cityscapes"}),
     "evaluation": Tiny(
-        {"split": "toy_city/night_val", "checkpoint": "final"}, {"toy_city": "toy_city", "segmenter": "segmenter"}
+        {"split": "toy_city/night_val", "checkpoint": "final", "instances": True},
+        {"toy_city": "toy_city", "segmenter": "segmenter"},
     ),
 }
 ADAPTATION = {

@@ -161,6 +161,7 @@ def test_the_whole_graph_runs_and_its_rows_hold_the_qualities(tmp_path: Path):
         for evaluation in ("fog_select", "fog"):
             row = rows[name, evaluation, "final"]
             assert row["psnr"] > 0
+            assert 0 <= row["iiou"] <= 1
             assert -1 < row["ssim"] < 1
             assert row["miou"] is not None
     assert rows["no_dehazing", "clear", "best"]["psnr"] is None

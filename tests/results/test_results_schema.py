@@ -11,7 +11,7 @@ from results.schema import COLUMNS, CURVES, SCORES, check_rows
 NAMES = """
 schema_version, sweep, trial, arm, attempt, experiment, preset, method, config_hash, seed,
 seed_scope, created_utc, params, varied, evaluation_set, split_role, class_set, checkpoint, step,
-selection_set, selection_metric, miou, miou_zeros, pixel_accuracy, class_accuracy, fwiou, iou.road,
+selection_set, selection_metric, miou, miou_zeros, iiou, pixel_accuracy, class_accuracy, fwiou, iou.road,
 iou.sidewalk, iou.building, iou.wall, iou.fence, iou.pole, iou.traffic_light, iou.traffic_sign,
 iou.vegetation, iou.terrain, iou.sky, iou.person, iou.rider, iou.car, iou.truck, iou.bus, iou.train,
 iou.motorcycle, iou.bicycle, confusion, images, image_height, image_width, label_height,
@@ -67,7 +67,7 @@ def test_good_rows_pass(make_row, make_failure):
         steps=np.int64(200),
         fwiou=1.0000000000000002,
         kid=-0.001,
-        schema_version=2,
+        schema_version=3,
     )
     check_rows([full, make_failure(), make_failure("pruned")], SCORES)
 
@@ -89,7 +89,7 @@ BAD = [
     ("arm", 3, "text"),
     ("status", "done", "one of"),
     ("checkpoint", "last", "one of"),
-    ("schema_version", 3, "one of"),
+    ("schema_version", 4, "one of"),
     ("trial", "0123", "start with a letter"),
     ("sweep", "001", "start with a letter"),
     ("sweep", "a/b", "start with a letter"),

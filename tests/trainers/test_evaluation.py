@@ -187,6 +187,11 @@ def test_each_image_has_its_confusion_matrix_in_order():
     given = iter([logits[:2], logits[2:4], logits[4:]])
     batches = [Batch(torch.zeros(len(part), 3, 6, 7, dtype=torch.uint8), part) for part in truth.split(2)]
     each: list[Tensor] = []
-    tally = tally_split(lambda _: next(given), batches, device=torch.device("cpu"), all_reduce=lambda x: x, each=each)
+
+    def watch(batch: Batch, found: Tensor) -> None:
+        each.extend(confusion_matrix(batch.labels[[i]], found[[i]]) for i in range(len(found)))
+
+    cpu = torch.device("cpu")
+    tally = tally_split(lambda _: next(given), batches, device=cpu, all_reduce=lambda x: x, watch=watch)
     assert [one.tolist() for one in each] == [confusion_matrix(truth[[i]], predicted[[i]]).tolist() for i in range(5)]
     assert torch.equal(torch.stack(each).sum(dim=0), tally.confusion)

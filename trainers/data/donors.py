@@ -6,33 +6,17 @@ Shape legend: n images, c classes, h height, w width.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, Shaped
 
 from trainers.data.datasets import check_sizes, decode, read_label, to_rgb
 from trainers.data.images import count_classes
+from trainers.data.instances import PER_LABEL, instance_file, read_instances
 from trainers.data.label_spaces import CITYSCAPES, NUM_CLASSES
-from trainers.data.recombination import PER_LABEL, TRAIN_IDS, Box, Donor, LabelMap
+from trainers.data.recombination import TRAIN_IDS, Box, Donor, LabelMap
 from trainers.data.samples import Sample
 from trainers.errors import UserError
-
-LABELS, INSTANCES = "_labelIds", "_instanceIds"
-"""What the names of a label map and of the instance map beside it differ in."""
-
-
-def instance_path(sample: Sample) -> Path:
-    """The instance map beside a label map.
-
-    Raises:
-        UserError: the sample has none.
-    """
-    assert sample.label is not None
-    path = sample.label.with_name(sample.label.name.replace(LABELS, INSTANCES))
-    if path == sample.label or not path.is_file():
-        raise UserError(f"{sample.label} has no instance map (*{INSTANCES}.png) beside it; recombination needs both")
-    return path
 
 
 class SplitMaps:
@@ -74,14 +58,12 @@ class SplitMaps:
         """
         assert sample.label is not None
         labels = read_label(sample.label, CITYSCAPES)
-        path = instance_path(sample)
-        instances = np.asarray(decode(path))
-        if instances.shape != labels.shape or instances.dtype.kind not in "iu":
-            raise UserError(f"{path} must hold one integer for each of the {labels.shape[1]}×{labels.shape[0]} pixels")
+        instances = read_instances(sample.label, labels.shape)
         other = np.where(instances >= PER_LABEL, instances // PER_LABEL, instances) != labels
         if other.any():
             raise UserError(
-                f"{path} holds instance {instances[other][0]} where its label map has {labels[other][0]}; "
+                f"{instance_file(sample.label)} holds instance {instances[other][0]} where its label map has "
+                f"{labels[other][0]}; "
                 f"an instance id is the label id, or {PER_LABEL} times it and a number"
             )
         image = to_rgb(decode(sample.image), sample.image) if self._images else None

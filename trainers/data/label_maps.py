@@ -5,7 +5,7 @@ Raw ids tell void classes apart, which train ids lump together as 255: an image 
 Shape legend: n images, k planes (label ids; instance ids or boundaries), h height, w width, ch and cw those of a crop.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, check_sizes, decode, read_label_ids, to_rgb
 from trainers.data.images import SplitImages, resized
+from trainers.data.instances import check_instances, read_instances
 from trainers.data.label_spaces import COLORS, IGNORE_LABEL, lookup_table
 from trainers.data.loader import load
 from trainers.data.samples import Sample
@@ -27,36 +28,9 @@ from trainers.data.sampling import derive_seed, sample_index
 from trainers.data.transforms import augment, build_augmentation
 from trainers.errors import UserError
 
-LABELS, INSTANCES = "_labelIds", "_instanceIds"
-"""What the names of Cityscapes' label maps and of the instance maps beside them differ in."""
+EDGES_REMEDY = "set generator.edges=false to do without instance maps"
 
 ImageAndLabelMap = tuple[UInt8[Tensor, "3 h w"], UInt8[Tensor, "k h w"]]
-
-
-def instance_file(label: Path) -> Path:
-    """Where the instance map that belongs to a label map lies.
-
-    Raises:
-        UserError: the label map has no such name that it can be told from.
-    """
-    if LABELS not in label.name:
-        raise UserError(
-            f"{label} has no instance map beside it: names need {LABELS}, which it would have as {INSTANCES}; "
-            "set generator.edges=false to do without"
-        )
-    return label.with_name(label.name.replace(LABELS, INSTANCES))
-
-
-def check_instances(samples: Sequence[Sample]) -> None:
-    """Refuse samples without instance maps.
-
-    Raises:
-        UserError: with the first file that is missing.
-    """
-    files = [instance_file(sample.label) for sample in samples if sample.label is not None]
-    if missing := [file for file in files if not file.is_file()]:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]} does not exist{more}; set generator.edges=false to do without instance maps")
 
 
 def read_label_map(sample: Sample, *, label_nc: int, edges: bool) -> Int32[Tensor, "k h w"]:
@@ -74,17 +48,7 @@ def read_label_map(sample: Sample, *, label_nc: int, edges: bool) -> Int32[Tenso
         )
     planes = [labels.astype(np.int32)]
     if edges:
-        path = instance_file(sample.label)
-        image = decode(path)
-        instances = np.asarray(image)
-        if instances.ndim != 2 or instances.dtype.kind not in "iu":
-            raise UserError(f"{path} has mode {image.mode}: an instance map holds one integer per pixel (8 or 16 bits)")
-        if instances.shape != labels.shape:
-            raise UserError(
-                f"{path} is {instances.shape[1]}×{instances.shape[0]} but its label map is "
-                f"{labels.shape[1]}×{labels.shape[0]}; both must have one size"
-            )
-        planes.append(instances.astype(np.int32))
+        planes.append(read_instances(sample.label, labels.shape))
     return torch.from_numpy(np.stack(planes))
 
 
@@ -138,7 +102,7 @@ class LabelMapImages(SplitImages):
         if self._packed is not None:
             raise UserError(f"{roots[split.dataset]} is packed, with train ids alone; name the original folder")
         if edges:
-            check_instances(self.samples)
+            check_instances(self.samples, EDGES_REMEDY)
 
     def num_planes(self) -> int:
         """Red, green, blue, label id and, perhaps, boundary."""

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int16, UInt8, UInt16
 
+from trainers.data.instances import PER_LABEL
 from trainers.data.label_spaces import CITYSCAPES, CITYSCAPES_LABEL_IDS, CLASS_NAMES, IGNORE_LABEL, lookup_table
 from trainers.errors import UserError
 
 TRAIN_IDS = lookup_table(CITYSCAPES)
 FILLER, IMMOVABLE = -1, len(CLASS_NAMES)
 """Depths behind everything and in front of everything; between them the position in the order of overlap."""
-PER_LABEL = 1000
-"""Instance id = label id · 1000 + number; ids below 1000 are a label that is not told apart into objects."""
 
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right: the last two are the first outside."""

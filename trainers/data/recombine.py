@@ -26,8 +26,9 @@ from PIL import Image
 from trainers.components.class_laws import distance_to, plan_classes, wanted_shares
 from trainers.context import TrainContext
 from trainers.data.datasets import decode, open_split
-from trainers.data.donors import DonorBank, SplitMaps, areas_and_boxes, instance_path
+from trainers.data.donors import DonorBank, SplitMaps, areas_and_boxes
 from trainers.data.images import count_classes
+from trainers.data.instances import check_instances
 from trainers.data.label_spaces import CLASS_NAMES, NUM_CLASSES
 from trainers.data.made_files import keep_files, save_png, take_back_files
 from trainers.data.packed import is_packed
@@ -53,8 +54,7 @@ def _open(config: Config, inputs: Mapping[str, Path]) -> list[Sample]:
     if is_packed(inputs[config.split.dataset]):
         raise UserError(f"{inputs[config.split.dataset]} is packed, with train ids alone; name the original folder")
     samples = open_split(inputs, config.split)
-    for sample in samples:
-        instance_path(sample)
+    check_instances(samples, "recombination needs label and instance maps")
     return samples
 
 

@@ -17,13 +17,15 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
+from trainers.data.instances import check_instances
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
-from trainers.data.loader import evaluation_batches
+from trainers.data.loader import Batch, evaluation_batches
 from trainers.errors import UserError
-from trainers.evaluation import miou_batchmean, scores, tally_split
+from trainers.evaluation import confusion_matrix, miou_batchmean, scores, tally_split
 from trainers.networks.segmentation import check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
+from trainers.segmentation.instance_scores import InstanceTally, instance_miou
 from trainers.segmentation.supervised_config import Config as SupervisedConfig
 from trainers.segmentation.trained import Trained, load_predictor, read_description
 
@@ -40,7 +42,9 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
         if config.class_weight_strength > 0:
             weights_of(trained, config.class_weight_strength)
     if config.split.dataset in inputs:
-        open_split(inputs, config.split)
+        samples = open_split(inputs, config.split)
+        if config.instances:
+            check_instances(samples, "set instances=false to do without iiou")
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
@@ -92,7 +96,7 @@ def run(
 
     Returns:
         ``infomax``, ``images``, sizes, the ``step`` of the checkpoint and, where the split has labels, ``confusion``
-        (row by row, truth in rows) with the scores of ``trainers.evaluation.scores``.
+        (row by row, truth in rows) with the scores of ``trainers.evaluation.scores``; ``iiou`` where it is asked for.
     """
     segmenter, trained, step = load_predictor(inputs, config.checkpoint)
     if config.class_weight_strength > 0:
@@ -102,8 +106,16 @@ def run(
     segmenter.to(context.device).eval()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
     batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
-    each: list[torch.Tensor] | None = None if config.batch_mean_size is None else []
-    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce, each=each)
+    each: list[torch.Tensor] = []
+    objects = InstanceTally(split, rank=context.rank, world_size=context.world_size)
+
+    def watch(batch: Batch, predictions: torch.Tensor) -> None:
+        if config.batch_mean_size is not None:
+            each.extend(confusion_matrix(batch.labels[[i]], predictions[[i]]) for i in range(len(predictions)))
+        if config.instances:
+            objects.add(predictions)
+
+    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce, watch=watch)
     if context.rank == 0:
         draw(segmenter, split, config.pictures, output=output, device=context.device)
     result: dict[str, Any] = {
@@ -119,7 +131,9 @@ def run(
     confusion = tally.confusion.cpu().numpy()
     values = vars(scores(confusion, class_ids(split.class_set))).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
-    if each is not None:
+    if config.instances:
+        result["iiou"] = instance_miou(context.all_reduce(objects.sums.to(context.device)).cpu().numpy(), confusion)
+    if config.batch_mean_size is not None:
         result["miou_batchmean"] = _batch_mean(config, each, len(split), context)
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}
 

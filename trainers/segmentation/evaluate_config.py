@@ -25,6 +25,8 @@ class Config(BaseConfig):
     """Input width in pixels; unset takes the training's. Labels are compared at the input's size."""
     batch_mean_size: int | None = added_field(None, ge=1)
     """Also score ``miou_batchmean`` over batches of so many images, to compare with tables made that way."""
+    instances: bool = added_field(False)
+    """Also score ``iiou``, for which an instance map must lie beside every label map, as in Cityscapes."""
     class_weight_strength: float = added_field(0.0, ge=0, le=1)
     """s of the class weights that multiply the logits before the best class is taken; 0 leaves them alone. The
     frequencies are those that the training weighed its classes by. Source: DANNet, .16, tuned there on the split that

@@ -32,11 +32,12 @@ from trainers.checkpoint import load_state
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import label_map_of, open_split
+from trainers.data.instances import check_instances
 from trainers.data.label_maps import (
+    EDGES_REMEDY,
     AugmentedLabelMaps,
     LabelMapBatch,
     LabelMapImages,
-    check_instances,
     label_colors,
     label_map_batches,
 )
@@ -213,7 +214,7 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
     if config.train.dataset in inputs:  # Else a stage that has not run yet makes it.
         samples = open_split(inputs, config.train)
         if config.generator.edges:
-            check_instances(samples)
+            check_instances(samples, EDGES_REMEDY)
     if config.weights.perceptual > 0:
         for one in config.features if config.features[-1].network == "segmenter" else config.features[-1:]:
             check_features(one, inputs)

@@ -23,7 +23,8 @@ from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, read_label_ids, to_rgb
 from trainers.data.fingerprint import hash_file
-from trainers.data.label_maps import check_instances
+from trainers.data.instances import check_instances
+from trainers.data.label_maps import EDGES_REMEDY
 from trainers.data.label_spaces import lookup_table
 from trainers.data.made_files import keep_files, save_png, take_back_files
 from trainers.data.references import Reference, write_references
@@ -92,7 +93,7 @@ def _check_label_maps(config: Config, inputs: Mapping[str, Path], *, edges: bool
         )
     for split in config.splits().values():
         if edges and split.dataset in inputs:
-            check_instances(open_split(inputs, split))
+            check_instances(open_split(inputs, split), EDGES_REMEDY)
 
 
 def run(

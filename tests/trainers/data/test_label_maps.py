@@ -10,11 +10,11 @@ from PIL import Image
 from tests.references import pix2pixhd as reference
 from trainers.components.configs import AugmentationConfig
 from trainers.data.datasets import DataSplit, open_split
+from trainers.data.instances import instance_file
 from trainers.data.label_maps import (
     AugmentedLabelMaps,
     LabelMapImages,
     boundaries,
-    instance_file,
     label_colors,
     read_label_map,
     resize_ids,

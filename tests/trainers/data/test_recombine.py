@@ -256,7 +256,7 @@ def test_unknown_ids_missing_and_foreign_instance_maps_are_named(toy_city: Path,
 
     expected = {
         unknown: r"holds label ids \[77\], which are not in the map",
-        missing: "has no instance map",
+        missing: "instanceIds.png does not exist; recombination needs label and instance maps",
         foreign: "holds instance 26001 where its label map has",
         smaller: "is 64×16, others of the split are 64×32; set height and width",
     }
