@@ -136,8 +136,9 @@ def describe(metrics: Mapping[str, float], seconds: float, first_step: int) -> s
     parts = [f"{step}/{steps}"]
     if "loss" in metrics:
         parts.append(f"loss {metrics['loss']:.3f}")
-    if "selection" in metrics:
-        parts.append(f"selection {100 * metrics['selection']:.1f}")
+    selection = metrics.get("selection")
+    if selection is not None and selection != metrics.get("selection_step"):  # Else the last is the best by rule.
+        parts.append(f"selection {100 * selection if selection <= 1 else selection:.1f}")  # Above 1: dB.
     if metrics.get("images_per_second"):
         parts.append(f"{metrics['images_per_second']:.1f} images/s")
     if step > first_step and seconds > 0:

@@ -57,4 +57,6 @@ def test_a_run_of_which_nothing_is_left_says_so(tmp_path):
 def test_progress_says_where_it_is_and_how_long_it_takes():
     metrics = {"step": 30, "steps": 90, "loss": 1.2345, "selection": 0.25, "images_per_second": 12.0}
     assert describe(metrics, 20.0, 10) == "30/90  loss 1.234  selection 25.0  12.0 images/s  1 min 00 s left"
+    assert describe({"step": 3, "steps": 3, "selection": 21.5}, 0.0, 3) == "3/3  selection 21.5"
+    assert describe({"step": 3, "steps": 3, "selection": 2.0, "selection_step": 2}, 0.0, 3) == "3/3"
     assert describe({"step": 30, "steps": 90}, 0.0, 30) == "30/90"
