@@ -42,7 +42,8 @@ def check_kills(tmp_path: Path, *, trials: int, kills: int, steps: int, longest:
     assert not list((rough / "partial").glob("*/step-*")), "finished stages keep no checkpoint"
 
     redone = redone_steps(executed)
-    assert max(redone, default=0) <= CHECKPOINT_EVERY_STEPS
+    # A checkpoint reaches the disk in the background, before the next one is written.
+    assert max(redone, default=0) < 2 * CHECKPOINT_EVERY_STEPS
     assert len(executed.read_text().splitlines()) == trials * steps + sum(redone)
     assert len((tmp_path / "calm.steps").read_text().splitlines()) == trials * steps
     assert resumed_steps(log.read_text()), "no kill met a training: that proves nothing"
@@ -55,6 +56,7 @@ def check_kills(tmp_path: Path, *, trials: int, kills: int, steps: int, longest:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_kills_of_a_sweep_of_three_trials_lose_and_double_nothing(tmp_path: Path) -> None:
     check_kills(tmp_path, trials=3, kills=2, steps=60, longest=1)

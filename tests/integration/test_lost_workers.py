@@ -81,6 +81,7 @@ def test_a_trial_killed_every_ten_seconds_costs_attempts_and_no_trial(tmp_path: 
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_who_waits_for_a_stage_takes_over_when_its_maker_is_killed(tmp_path: Path) -> None:
     """Two runs of the same trial on one storage: one works, the other waits, and goes on from the checkpoint."""
@@ -103,30 +104,6 @@ def test_who_waits_for_a_stage_takes_over_when_its_maker_is_killed(tmp_path: Pat
     (resumed,) = resumed_steps(text)
     assert resumed >= newest
     assert re.search(r"1/1  finished", text)
-
-
-@pytest.mark.integration
-@pytest.mark.timeout(1200)
-def test_sigterm_lets_a_run_save_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "orchestrator", "run", "demo", "--storage", str(tmp_path / "s"), *TINY]
-    words += ["--set", "train.loop.checkpoint_every_steps=1000", "--set", "train.loop.steps=120"]
-    log = tmp_path / "log"
-    first = start(words, log)
-    try:
-        wait_for(lambda: "train: start" in log.read_text(), 300)
-        time.sleep(1.5)
-        assert not list((tmp_path / "s" / "partial").glob("*/step-*")), "no checkpoint was due yet"
-        first.terminate()
-        assert first.wait(timeout=70) == 143, log.read_text()[-2000:]
-    finally:
-        kill_tree(first)
-    (saved,) = (tmp_path / "s" / "partial").glob("*/step-*")
-    again = start(words, log)
-    try:
-        assert again.wait(timeout=600) == 0, log.read_text()[-2000:]
-    finally:
-        kill_tree(again)
-    assert resumed_steps(log.read_text()) == [int(saved.name[5:])]
 
 
 def wait_for(condition, seconds):  # type: ignore[no-untyped-def]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TRIALS = 20
 CITY = "city.images={day: {train: 4, val: 2, test: 2}, night: {train: 2, val: 2, test: 2}}"

@@ -19,6 +19,7 @@ def records(storage, name, kind):
     return {path.stem: json.loads(path.read_text()) for path in (storage / "sweeps" / name / kind).glob("*.json")}
 
 
+@pytest.mark.slow
 def test_median_stops_what_is_below_three_others_and_not_before(nightshift, tiny, tmp_path):
     words = ("sweep", "demo", *tiny, *STEPS, "--scheduler", "median", "--name", "one", "--storage", tmp_path)
     done = nightshift(*words, "--trials", "1")
