@@ -1,5 +1,6 @@
 """Tables of whole studies: every arm on the target domain, and its difference to the arm without adaptation."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,9 +10,19 @@ from results import leaderboard
 from results.columns import TOTAL_SECONDS
 from results.comparison import verdicts
 from results.exports import markdown
+from results.schema import SCORE_NAMES
 from results.statistics import holm
 
 NO_RUNS = "no published runs yet"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of the leaderboard, or the mean of several, on one evaluation set."""
+
+    name: str
+    evaluation_set: str
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Study:
     """The first is what all others are compared with."""
     also: tuple[str, ...] = ()
     """Further evaluation sets, each a column; an arm without one has a dash there."""
+    measures: tuple["Measure", ...] = ()
+    """What else is measured, each a column."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Arm → mIoU (%) that the document gives for it."""
     unjudged: tuple[str, ...] = ()
@@ -58,6 +71,7 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
         *said,
         f"`{study.source}`",
         *(f"`{name}`" for name in study.also),
+        *(measure.name for measure in study.measures),
     )
     return markdown((*head, "steps", "unlabeled", "seconds", "seeds"), lines)
 
@@ -70,6 +84,8 @@ class Question:
     baseline: str
     arm: str
     evaluation_set: str
+    said: str = ""
+    """Difference in mIoU points that the document gives."""
 
 
 def questions_table(experiment: str, preset: str, questions: Sequence[Question], rows: pd.DataFrame) -> str:
@@ -86,6 +102,7 @@ def questions_table(experiment: str, preset: str, questions: Sequence[Question],
     found = pd.concat(
         leaderboard.compare(rows[rows["evaluation_set"] == one.evaluation_set], one.baseline, one.arm) for one in asked
     )
+    is_said = any(one.said for one in asked)
     found["verdict"] = verdicts(found.assign(p_holm=holm(found["p"])))
     lines = [
         (
@@ -94,11 +111,13 @@ def questions_table(experiment: str, preset: str, questions: Sequence[Question],
             f"{100 * line['other_mean']:.1f} : {100 * line['baseline_mean']:.1f}",
             _difference(line),
             str(line["verdict"]),
+            *([question.said or "–"] if is_said else []),
             str(line["n"]),
         )
         for question, (_, line) in zip(asked, found.iterrows(), strict=True)
     ]
-    return markdown(("question", "arms", "mIoU", "difference (95 %)", "verdict", "seeds"), lines)
+    said = ("the document",) if is_said else ()
+    return markdown(("question", "arms", "mIoU", "difference (95 %)", "verdict", *said, "seeds"), lines)
 
 
 PROXIES = {"infomax": "target_infomax", "source mIoU": "source_miou"}
@@ -162,6 +181,7 @@ def _line(study: Study, rows: pd.DataFrame, arm: str, difference: pd.Series | No
         verdict,
         *said,
         *(_score(rows.loc[rows["evaluation_set"] == name, "miou"]) for name in (study.source, *study.also)),
+        *(_measured(rows, measure) for measure in study.measures),
         f"{target['steps'].mean():,.0f}",
         "–" if pd.isna(unlabeled) else f"{unlabeled:.0f}",
         f"{seconds.mean():,.0f}",
@@ -180,89 +200,13 @@ def _score(values: pd.Series) -> str:
     return f"{100 * values.mean():.1f}" + (f" ± {100 * values.std():.1f}" if len(values) > 1 else "")
 
 
-LADDER = Study(
-    experiment="gta5_to_cityscapes",
-    preset="toy_city",
-    target="day_test",
-    source="game_test",
-    arms=("source_only", "aug_1", "aug_2", "aug_1_2", "target", "bisenet_target", "deeplabv2_target"),
-    said={
-        "source_only": "15.1",
-        "aug_1": "17.6",
-        "aug_2": "21.0",
-        "aug_1_2": "23.1",
-        "bisenet_target": "52.5",
-        "deeplabv2_target": "57.0",
-    },
-)
-"""Table 3 of the GTA5 → Cityscapes document up to both augmentations, and the networks of its Tables 1 and 2."""
-
-ADAPTATION = Study(
-    experiment="game_to_day",
-    preset="toy_city",
-    target="day_test",
-    source="game_test",
-    arms=(
-        "source_only",
-        "aug12",
-        "adabn",
-        "fda",
-        "fda_multiband",
-        "dacs",
-        "dacs_document",
-        "reference",
-        "fda_adabn",
-        "dacs_adabn",
-        "target_supervised",
-    ),
-    said={"source_only": "15.1", "aug12": "23.1", "fda": "26.4", "dacs_document": "32.1"},
-)
-
-DUSK = Study(
-    experiment="day_to_dusk",
-    preset="camvid",
-    target="dusk_val",
-    source="day_val",
-    arms=("source_only", "adabn", "fda", "dacs"),
-)
-
-NIGHT_PAIRS = Study(
-    experiment="bimix",
-    preset="toy_city",
-    target="night_test",
-    source="day_test",
-    arms=(
-        "source_only",
-        "adabn",
-        "fda",
-        "dacs",
-        "dannet",
-        "bimix_as_released",
-        "bimix_best_on_report",
-        "bimix",
-        "only_source_to_night",
-        "only_day_to_night",
-        "no_consistency",
-        "only_source_to_night_no_relighting",
-        "bimix_other_streets",
-        "target_supervised",
-    ),
-    also=("night_pairs_a", "night_test_s0.05", "night_test_s0.16"),
-    unjudged=("bimix_best_on_report",),
-)
-"""The Bi-Mix document gives no numbers."""
-
-BIMIX_QUESTIONS = (
-    Question("Does mixing add to DANNet?", "dannet", "bimix", "night_test"),
-    Question("The clean form, or the released one?", "bimix_as_released", "bimix", "night_test"),
-    Question("Without Seg2Trans", "bimix", "only_source_to_night", "night_test"),
-    Question("Without Trans2Seg", "bimix", "only_day_to_night", "night_test"),
-    Question("Without consistency", "bimix", "no_consistency", "night_test"),
-    Question("And no relighting", "only_source_to_night", "only_source_to_night_no_relighting", "night_test"),
-    Question("Adapted to other streets", "bimix", "bimix_other_streets", "night_pairs_a"),
-    Question("Optimism of the best of 20 on test", "bimix_as_released", "bimix_best_on_report", "night_test"),
-)
-"""What the document's ablations ask, and what its release's rule for checkpoints adds."""
-
-SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
-"""Published sweeps over adaptation methods, and the set whose labels none of them read."""
+def _measured(rows: pd.DataFrame, measure: Measure) -> str:
+    mine = rows.loc[rows["evaluation_set"] == measure.evaluation_set, list(measure.columns)]
+    values = mine.astype(float).mean(axis=1).dropna()
+    if values.empty:
+        return "–"
+    if set(measure.columns) <= set(SCORE_NAMES):
+        return _score(values)
+    decimals = max(0, 2 - math.floor(math.log10(max(abs(values.mean()), 1e-9))))
+    spread = f" ± {values.std():.{decimals}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{decimals}f}{spread}"

@@ -17,18 +17,20 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
-from results.study_tables import (
+from results.studies import (
     ADAPTATION,
     BIMIX_QUESTIONS,
+    DEHAZING,
     DUSK,
+    LABEL_BALANCING,
     LADDER,
     NIGHT_PAIRS,
-    NO_RUNS,
+    NIGHT_TRANSLATION,
+    SELF_TRAINING,
+    SELF_TRAINING_QUESTIONS,
     SWEEPS,
-    proxies_table,
-    questions_table,
-    study_table,
 )
+from results.study_tables import NO_RUNS, proxies_table, questions_table, study_table
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: ", "<!-- end -->"
@@ -143,6 +145,11 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "day to dusk": partial(study_table, DUSK),
     "night with pairs": partial(study_table, NIGHT_PAIRS),
     "bi-mix questions": partial(questions_table, "bimix", "toy_city", BIMIX_QUESTIONS),
+    "night translation": partial(study_table, NIGHT_TRANSLATION),
+    "dehazing": partial(study_table, DEHAZING),
+    "night self-training": partial(study_table, SELF_TRAINING),
+    "the thesis's claims": partial(questions_table, "night_self_training", "toy_city", SELF_TRAINING_QUESTIONS),
+    "label balancing": partial(study_table, LABEL_BALANCING),
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

@@ -8,19 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from results import leaderboard
+from results import leaderboard, studies
 from results.store import write_scores
-from results.study_tables import (
-    ADAPTATION,
-    DUSK,
-    LADDER,
-    NO_RUNS,
-    Question,
-    Study,
-    proxies_table,
-    questions_table,
-    study_table,
-)
+from results.study_tables import NO_RUNS, Measure, Question, Study, proxies_table, questions_table, study_table
 
 STUDY = Study("demo", "toy_city", "night", "day", ("plain", "late", "better", "target"), said={"better": "26.4"})
 MIOU = {"plain": (0.20, 0.24, 0.22), "better": (0.30, 0.35, 0.31), "target": (0.40, 0.41)}
@@ -111,7 +101,10 @@ def test_proxies_are_compared_with_the_oracle_by_their_order(tmp_path, make_row)
     assert proxies_table({"one": "dusk"}, rows) == NO_RUNS
 
 
-@pytest.mark.parametrize("study", [LADDER, ADAPTATION, DUSK], ids=lambda study: study.experiment)
+STUDIES = [study for study in vars(studies).values() if isinstance(study, Study)]
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.experiment)
 def test_the_studies_are_those_of_the_experiments(study):
     from orchestrator.experiments import build
 
@@ -119,7 +112,32 @@ def test_the_studies_are_those_of_the_experiments(study):
     assert set(study.arms) <= set(arms)
     assert set(study.said) <= set(study.arms)
     reported = {one.name for arm in study.arms for one in arms[arm].evaluations}
-    assert {study.target, study.source} <= reported
+    measured = {measure.evaluation_set for measure in study.measures}
+    assert {study.target, study.source, *study.also, *measured} <= reported
+
+
+QUESTIONS = {"bimix": studies.BIMIX_QUESTIONS, "night_self_training": studies.SELF_TRAINING_QUESTIONS}
+
+
+@pytest.mark.parametrize("experiment", QUESTIONS)
+def test_questions_are_asked_of_arms_that_there_are(experiment):
+    from orchestrator.experiments import build
+
+    arms = build(experiment, "toy_city").arms
+    for one in QUESTIONS[experiment]:
+        for arm in (one.baseline, one.arm):
+            assert one.evaluation_set in {evaluation.name for evaluation in arms[arm].evaluations}
+
+
+def test_measures_are_columns_with_their_spread(rows):
+    rows = rows.assign(**{"iou.wall": 0.2, "iou.pole": rows["miou"], "fid": 1234.5 + 10 * rows["seed"], "psnr": 21.25})
+    rows.loc[rows["arm"] == "plain", "fid"] = np.nan
+    rare = Measure("rare", "night", ("iou.wall", "iou.pole"))
+    study = replace(STUDY, measures=(rare, Measure("distance", "night", ("fid",)), Measure("dB", "day", ("psnr",))))
+    head, _, plain, better, _ = cells(study_table(study, rows))
+    assert head[6:9] == ["rare", "distance", "dB"]
+    assert plain[6:9] == ["21.0 ± 1.0", "–", "21.2 ± 0.0"]
+    assert better[7] == "1244 ± 10"
 
 
 def test_an_arm_that_breaks_a_rule_is_shown_and_not_judged(rows, monkeypatch: pytest.MonkeyPatch):
@@ -138,6 +156,8 @@ def test_questions_are_paired_and_corrected_together(rows):
         Question("By day?", "plain", "better", "day"),
         Question("And this?", "better", "unheard", "night"),
     )
+    told = cells(questions_table("demo", "toy_city", (replace(asked[0], said="+3.1"), asked[1]), rows))
+    assert [line[5] for line in told] == ["the document", "---", "+3.1", "–"]
     head, _, *lines = cells(questions_table("demo", "toy_city", asked, rows))
     assert head == ["question", "arms", "mIoU", "difference (95 %)", "verdict", "seeds"]
     assert [line[0] for line in lines] == ["Better?", "By day?"]
