@@ -16,17 +16,15 @@ Differs: it gives no segmenter and no sizes. ``real`` learns from the three dens
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.experiments.growing import GrowingGraph
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import CHECKPOINTS, Arm, Evaluation, Experiment, Stage
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
-from trainers.config import Config, walk
-from trainers.data.datasets import DataSplit
 from trainers.data.render_city_config import Config as CityConfig
 from trainers.loop_config import LoopConfig
-from trainers.registry import method
 from trainers.segmentation.supervised_config import Config as SupervisedConfig
 
 SUMMARY = (
@@ -41,12 +39,10 @@ ARMS: dict[str, dict[str, float]] = {
 """Arm → weights that differ from the published ones."""
 
 
-@dataclass
-class Study:
-    """The graph as it grows."""
+@dataclass(kw_only=True)
+class Dehazing(GrowingGraph):
+    """The graph as it grows; its segmenter is trained on clear images of other places."""
 
-    segmenter: SupervisedConfig
-    """Trained on clear images of other places."""
     dfs: Mapping[str, Any]
     """Configuration of every generator but for its weights."""
     select: tuple[str, str]
@@ -55,27 +51,6 @@ class Study:
     """Evaluation set → hazy split, labeled."""
     clear: str
     """Labeled split of the reported images without haze."""
-    data: Mapping[str, str] = field(default_factory=dict)
-    """Data set → the stage that makes it."""
-    stages: dict[str, Stage] = field(default_factory=dict)
-    arms: dict[str, Arm] = field(default_factory=dict)
-
-    def add(self, name: str, kind: str, inputs: Mapping[str, str], **fields: Any) -> str:
-        """A stage."""
-        config = method(kind).config.model_validate(fields)
-        self.stages[name] = Stage(name, kind, config, {**self._made(config), **inputs})
-        return name
-
-    def _made(self, config: Config) -> dict[str, str]:
-        """The stages that make the data sets which ``config`` names; a translation also needs what it was made of."""
-        names = {item.dataset for item in walk(config) if isinstance(item, DataSplit)}
-        return {name: stage for name, stage in self.data.items() if name in names or "translated" in names}
-
-    def add_segmenter(self) -> None:
-        """The same in every trial: what the arms differ in is in front of it."""
-        self.stages["segmenter"] = Stage(
-            "segmenter", "supervised", self.segmenter, self._made(self.segmenter), seed_from="sweep"
-        )
 
     def add_baseline(self) -> None:
         """The segmenter on hazy images as they are, and on clear ones."""
@@ -146,7 +121,7 @@ class Study:
 
 def toy_city() -> Experiment:
     """64×128: a U-Net of width 16 and depth 6, features of the segmenter; no weights are downloaded."""
-    study = Study(
+    study = Dehazing(
         segmenter=SupervisedConfig(
             train=("toy_city/day_train",),
             select="toy_city/day_val",
@@ -186,7 +161,7 @@ def real() -> Experiment:
     90 epochs of SGD at 512×1024 for the segmenter are ours.
     """
     foggy = {beta: f"foggy_cityscapes/train_beta_{beta}" for beta in ("0.005", "0.01", "0.02")}
-    study = Study(
+    study = Dehazing(
         segmenter=SupervisedConfig(
             train=("cityscapes/train:1488",),
             select="cityscapes/val:100",

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.experiments.night_translation import Study, real_study, toy_study
+from orchestrator.experiments.night_translation import NightTranslation, real_study, toy_study
 from orchestrator.experiments.toy_city import IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage
 from trainers.components.configs import LossConfig
@@ -105,7 +105,7 @@ def translated(translator: str | None) -> dict[str, str]:
 class SelfTraining:
     """The graph as it grows, around that of the translators."""
 
-    study: Study
+    study: NightTranslation
     camvid: str
     """Unlabeled day split of experiment 1."""
     pool: str

@@ -10,14 +10,13 @@ labeled source domain; what is reported neither trains nor selects; ``unlabeled`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.experiments.growing import GrowingGraph
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
-from trainers.config import Config, walk
-from trainers.data.datasets import DataSplit
 from trainers.data.render_city_config import Config as CityConfig
 from trainers.loop_config import LoopConfig
 from trainers.registry import method
@@ -29,12 +28,10 @@ PERCEPTUAL = {"no_perceptual": 0.0, "perceptual": 10.0}
 """Arm → weight of the perceptual loss: the release's 1 beside weights that are ten times its others."""
 
 
-@dataclass
-class Study:
-    """The graph as it grows."""
+@dataclass(kw_only=True)
+class NightTranslation(GrowingGraph):
+    """The graph as it grows; its segmenter is trained on the labeled day domain alone."""
 
-    segmenter: SupervisedConfig
-    """Trained on the labeled day domain alone."""
     day: Mapping[str, str]
     """Part → labeled day split that is translated; ``train`` is trained on."""
     real: Mapping[str, str]
@@ -53,21 +50,6 @@ class Study:
     """Size at which images are translated; none: their own."""
     features: Mapping[str, Any]
     """Network and size of the distances."""
-    data: Mapping[str, str] = field(default_factory=dict)
-    """Data set → the stage that makes it."""
-    stages: dict[str, Stage] = field(default_factory=dict)
-    arms: dict[str, Arm] = field(default_factory=dict)
-
-    def add(self, name: str, kind: str, inputs: Mapping[str, str], **fields: Any) -> str:
-        """A stage."""
-        config = method(kind).config.model_validate(fields)
-        self.stages[name] = Stage(name, kind, config, {**self._made(config), **inputs})
-        return name
-
-    def _made(self, config: Config) -> dict[str, str]:
-        """The stages that make the data sets which ``config`` names; a translation also needs what it was made of."""
-        names = {item.dataset for item in walk(config) if isinstance(item, DataSplit)}
-        return {name: stage for name, stage in self.data.items() if name in names or "translated" in names}
 
     def add_features(self, name: str, split: str, inputs: Mapping[str, str] | None = None) -> str:
         """One pass over a split."""
@@ -79,16 +61,10 @@ class Study:
         return name
 
     def add_common(self) -> None:
-        """The segmenter whose features measure, and the real images' features."""
+        """The segmenter whose features measure and translate, and the real images' features."""
         self.add_segmenter()
         for domain, split in self.real.items():
             self.add_features(f"{domain}_features", split)
-
-    def add_segmenter(self) -> None:
-        """The segmenter whose features measure and translate, the same in every trial."""
-        self.stages["segmenter"] = Stage(
-            "segmenter", "supervised", self.segmenter, self._made(self.segmenter), seed_from="sweep"
-        )
 
     def add_translator(self, name: str) -> None:
         """The translator, and what it makes of day and of the night test."""
@@ -158,7 +134,7 @@ class Study:
         """Score the network of ``train`` on splits by role, as ``<name>:<role>``."""
         named = {f"{name}:{role}": split for role, split in splits.items()}
         for stage in evaluation_stages(train, named, data=inputs).values():
-            self.stages[stage.name] = replace(stage, inputs={**self._made(stage.config), **stage.inputs})
+            self.stages[stage.name] = replace(stage, inputs={**self.made(stage.config), **stage.inputs})
 
     def experiment(self, preset: str) -> Experiment:
         """Three arms, and the search of the translator's weights."""
@@ -177,13 +153,13 @@ class Study:
         )
 
 
-def real_study() -> Study:
+def real_study() -> NightTranslation:
     """The thesis's settings: NEXET by brightness, translation of Cityscapes at 512×1024, Inception's features.
 
     It gives the segmenter's network and no recipe: 90 epochs of SGD at 512×1024 are ours, as is the size of NEXET's
     images: 512 in height, as its "image size 512", in their own shape.
     """
-    study = Study(
+    study = NightTranslation(
         segmenter=SupervisedConfig(
             train=("cityscapes/train",),
             select="cityscapes/val",
@@ -218,9 +194,9 @@ def real_study() -> Study:
     return study
 
 
-def toy_study() -> Study:
+def toy_study() -> NightTranslation:
     """64×128: UNIT of width 16 with two scales, features of a segmenter of day images; no weights are downloaded."""
-    study = Study(
+    study = NightTranslation(
         segmenter=SupervisedConfig(
             train=("toy_city/day_train",),
             select="toy_city/day_val",
