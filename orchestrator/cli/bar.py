@@ -10,7 +10,7 @@ def bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
     from rich.console import Console
     from rich.progress import track
 
-    console = Console(file=sys.stderr)
+    console = Console(file=sys.stderr, emoji=False)
     return track(
         items, total=total, description=description, console=console, transient=True, disable=not console.is_terminal
     )

@@ -33,7 +33,7 @@ class Progress:
     """
 
     def __init__(self, total: int, *, done: int = 0, verbose: bool, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, emoji=False)
         self._total, self._done, self._verbose = total, done, verbose
         self._running: dict[str, _Running] = {}
         self._labels: dict[str, str] = {}
@@ -88,7 +88,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     def _worth_a_line(self, event: Event) -> bool:
         return event.kind in ("done", "hit") or (event.kind == "start" and "@" not in event.stage)

@@ -90,8 +90,8 @@ def split_constants(frame: pd.DataFrame) -> tuple[dict[str, object], pd.DataFram
 
 def wide_console() -> Console:
     """Standard output; lines are not broken at 80 columns where there is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=200)
 
 
 def cells(values: Iterable[object]) -> list[str]:

@@ -46,6 +46,12 @@ def test_warnings_who_waits_and_what_was_damaged_are_always_told(tmp_path):
     assert len(lines(told, verbose=True)) == 5
 
 
+def test_the_name_of_a_stage_is_no_emoji(tmp_path):
+    trial = fakes.trial(tmp_path)
+    ((_, text),) = lines(lambda progress: progress.event(trial, Event("hit", "pixel:fog:dehazed")), verbose=True)
+    assert text.startswith("pixel:fog:dehazed: hit")
+
+
 def test_a_run_of_which_nothing_is_left_says_so(tmp_path):
     trial = fakes.trial(tmp_path)
     ((_, text),) = lines(
