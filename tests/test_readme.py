@@ -101,6 +101,8 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
             ]
         elif words[0] in ("run", "sweep"):
             words += TINY
+        if words[0] in ("run", "confirm"):
+            words += ["--seeds", "1"]
         if words[0] == "sweep" and "demo" in words:
             words += ["--trials", "2", "--seeds", "1"]
         if words[0] == "resume":

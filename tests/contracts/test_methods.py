@@ -207,15 +207,19 @@ def test_four_steps_equal_two_a_kill_and_two_more(name: str, sources: dict[str, 
 
 SPEED = [{"loader_workers": 2}, {"cache_bytes": 0}, {"loop": {"checkpoint_every_steps": 1}}]
 READ_THEIR_OWN_WAY = {"supervised", "dacs", "bimix", "unit", "pix2pixhd", "dfs", "self_training"}
-"""The other methods read what one of these reads, through the same loader; they wait for `make test-slow`."""
+"""The other methods read what one of these reads, through the same loader; they wait for `make test-slow`, as what is
+the same code in every method does for all but one."""
+
+
+def is_slow(name: str, changes: Mapping[str, Any]) -> bool:
+    """Whether a case waits for `make test-slow`."""
+    return name not in (READ_THEIR_OWN_WAY if "loader_workers" in changes else {"supervised", "unit"})
 
 
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        pytest.param(
-            name, changes, id=f"{changes}-{name}", marks=[] if name in READ_THEIR_OWN_WAY else pytest.mark.slow
-        )
+        pytest.param(name, changes, id=f"{changes}-{name}", marks=pytest.mark.slow if is_slow(name, changes) else [])
         for name in TRAINING
         for changes in SPEED
         if changes.keys() <= method(name).config.model_fields.keys()

@@ -5,7 +5,7 @@ import pytest
 
 from results.leaderboard import load
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 """Three starts of Ray: on a loaded machine more than the usual five minutes."""
 
 SHORT = ("--set", "train.loop.steps=30", "--set", "train.loop.checkpoint_every_steps=5")

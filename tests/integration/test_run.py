@@ -62,6 +62,7 @@ def test_the_second_run_is_all_hits_and_says_so(nightshift, tiny, tmp_path):
     assert load(tmp_path)["trial"].nunique() == 1
 
 
+@pytest.mark.slow
 def test_two_runs_that_differ_in_the_loss_share_the_data(nightshift, tiny, tmp_path):
     words = ("run", "demo", *tiny, "--set", "train.loop.steps=2", "--storage", tmp_path)
     assert nightshift(*words, "--set", "train.loss.alpha=0").returncode == 0
@@ -116,6 +117,7 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(nightshift, tiny, tmp_pa
     assert set(load(tmp_path)["status"]) == {"finished"}
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_on_one_storage_train_once(nightshift, tiny, tmp_path):
     words = ("run", "demo", *tiny, "--set", "train.loop.steps=20", "--storage", tmp_path)
     processes = [nightshift.start(*words, "--name", name) for name in ("one", "two")]
