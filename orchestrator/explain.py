@@ -1,6 +1,6 @@
 """Why a stage is a hit or a miss, and what it would cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,14 @@ def status_of_stages(trial: Trial) -> Iterator[StageStatus]:
             why, seconds = f"made {artifact.manifest['created_utc'][:16].replace('T', ' ')} UTC", artifact.seconds
         inputs = list(one.stage.inputs.values())
         yield StageStatus(name, one.method.name, one.key, artifact is not None, why, inputs, seconds)
+
+
+def unseeded(trials: Sequence[Trial]) -> list[str]:
+    """The arms of which several trials are one and the same: none of their stages follows the trial's seed."""
+    found: dict[str, list[frozenset[str]]] = {}
+    for trial in trials:
+        found.setdefault(trial.arm.name, []).append(frozenset(one.key for one in trial.planned.values()))
+    return [arm for arm, keys in found.items() if len(keys) > 1 and len(set(keys)) == 1]
 
 
 def nearest_artifact(store: Store, planned: Planned) -> Artifact | None:

@@ -18,6 +18,8 @@ PROTOCOL = ["experiment", "preset", "seed_scope"]
 
 SIGNIFICANCE = 0.05
 
+ONE_RUN = "every seed gave the same: one run under several names (--seed-scope all moves every stage)"
+
 _HASH = re.compile(r"c[0-9a-f]{3,}")
 
 
@@ -40,7 +42,7 @@ def compare(frame: pd.DataFrame, baseline: str, *others: str, metric: str | Sequ
     ``difference`` is other − baseline, with a 95 % t-interval (``low``, ``high``) and a two-sided p: paired over the
     ``n`` common seeds; Welch's where they have no seed in common (``test``). ``p_holm`` is p adjusted for all rows of
     the answer; ``verdict`` is ``better`` or ``worse`` where it is below 0.05, else ``tie``, and ``unknown`` where there
-    is no test; ``note`` says why, or that n < 3.
+    is no test; ``note`` says why, or that n < 3. Seeds that changed nothing, in either, count once.
     Raises LeaderboardError for a name that fits nothing, the same configuration twice, and for configurations that are
     never compared: of other experiments, presets or seed scopes.
     """
@@ -179,6 +181,8 @@ def _lines(
         both = pd.concat([before[key], after[key]], axis=1, join="inner").to_numpy(dtype=float)
         test = "paired t" if len(both) else "Welch t"
         found = paired(both[:, 1], both[:, 0]) if len(both) else welch(after[key], before[key])
+        if _are_one_run(both):
+            found = paired(both[:1, 1], both[:1, 0])
         lines.append(
             {
                 **shared,
@@ -197,10 +201,15 @@ def _lines(
                 "low": float(found.low),
                 "high": float(found.high),
                 "p": float(found.p),
-                "note": _note(found, test),
+                "note": ONE_RUN if _are_one_run(both) else _note(found, test),
             }
         )
     return lines
+
+
+def _are_one_run(both: np.ndarray) -> bool:
+    """Whether two or more seeds gave both configurations the same score: no seed changed anything then."""
+    return len(both) > 1 and bool((both == both[0]).all()) and both[0, 0] != both[0, 1]
 
 
 def _note(found: Difference, test: str) -> str | None:

@@ -24,6 +24,7 @@ def run(
     from orchestrator.book import Book
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
+    from orchestrator.explain import unseeded
     from orchestrator.files import disk_full, naming_full_disk
     from orchestrator.graph import Seeds
     from orchestrator.launch import run_trials
@@ -44,6 +45,9 @@ def run(
     ]
     for trial in trials[: len(chosen)]:
         check_methods(trial)
+    for arm in unseeded(trials):
+        note = "no stage follows the seed of a trial, so its seeds are one run (--seed-scope all moves every stage)"
+        typer.echo(f"{arm}: {note}", err=True)
     failed = 0
     again = f"the same command: {command()}"
     with naming_full_disk(here.storage, again), Progress(len(trials), verbose=True) as progress:

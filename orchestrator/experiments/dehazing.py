@@ -16,7 +16,7 @@ Differs: it gives no segmenter and no sizes. ``real`` learns from the three dens
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.experiments.growing import GrowingGraph
@@ -68,7 +68,9 @@ class Dehazing(GrowingGraph):
         inputs = {"segmenter": "segmenter"}
         select, select_target = self.select
         fields = {**self.dfs, "select": select, "select_target": select_target, "weights": weights}
-        self.add(f"dfs_{name}", "dfs", inputs, **fields)
+        generator = self.add(f"dfs_{name}", "dfs", inputs, **fields)
+        # It is what an arm trains: with the sweep's seed all trials of the arm would be one.
+        self.stages[generator] = replace(self.stages[generator], seed_from="trial")
         for role, split, reference in self._hazy():
             for checkpoint in CHECKPOINTS:
                 at = f"{name}:{role}"

@@ -101,6 +101,8 @@ class NightTranslation(GrowingGraph):
             )
         else:
             self.add_translator(translator)
+            # It is what is measured here: with the sweep's seed all trials of the arm would share one.
+            self.stages[f"unit_{translator}"] = replace(self.stages[f"unit_{translator}"], seed_from="trial")
             night, day = self.add_translator_distances(translator)
             inputs["translated"] = f"{translator}_night"
         config = {**self.segmenter.model_dump(), "train": train}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.experiments import build
+from orchestrator.explain import unseeded
 from orchestrator.graph import CHECKPOINTS, Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
 from orchestrator.preflight import check_methods, check_targets
@@ -79,13 +80,6 @@ def test_nothing_that_is_reported_trains_or_selects(study: Experiment):
             read = {str(item) for item in walk(study.stages[name].config) if isinstance(item, DataSplit)}
             assert not read & reported, name
     check_targets(study, study.arms.values(), {})
-
-
-def test_a_generator_is_the_same_for_every_seed(study: Experiment):
-    first, second = (planned(study, "segmentation", seed=seed) for seed in (0, 1))
-    assert {name for name in first if first[name].key != second[name].key} == set()
-    whole = [plan(study, study.arms["pixel"], seeds=Seeds(0, seed, "all"), fingerprints=str) for seed in (0, 1)]
-    assert whole[0]["dfs_pixel"].key != whole[1]["dfs_pixel"].key
 
 
 def test_methods_accept_their_sources(study: Experiment):
@@ -166,3 +160,15 @@ def test_the_whole_graph_runs_and_its_rows_hold_the_qualities(tmp_path: Path):
             assert row["miou"] is not None
     assert rows["no_dehazing", "clear", "best"]["psnr"] is None
     assert rows["no_dehazing", "fog", "best"]["psnr"] != rows["segmentation", "fog", "best"]["psnr"]
+
+
+def test_generators_follow_the_seed_of_a_trial_and_their_segmenter_does_not(tmp_path: Path):
+    study = build("dehazing", "toy_city")
+    place = Place(storage=tmp_path, roots={}, fingerprints={})
+    first, second = (Trial.of(study, study.arms["pixel"], {}, Seeds(0, seed, "declared"), place) for seed in (0, 1))
+    moved = {name for name, one in first.planned.items() if one.key != second.planned[name].key}
+    assert {"dfs_pixel", "pixel:fog@best"} <= moved
+    assert not {"city", "segmenter"} & moved
+    plain = [Trial.of(study, study.arms["no_dehazing"], {}, Seeds(0, seed, "declared"), place) for seed in (0, 1)]
+    assert unseeded([first, second, *plain]) == ["no_dehazing"]
+    assert unseeded([first, *plain[:1]]) == []

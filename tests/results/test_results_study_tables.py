@@ -74,6 +74,19 @@ def test_differences_are_paired_by_seed(rows):
     assert better[3] == "better"
 
 
+def test_seeds_that_changed_nothing_count_once(tmp_path, make_row):
+    written = [
+        make_row(arm=arm, config_hash=f"c{arm}", trial=f"{arm}{seed}", seed=seed, miou=miou, varied="{}")
+        for arm, miou in (("plain", 0.2), ("better", 0.3))
+        for seed in range(3)
+    ]
+    write_scores(tmp_path, written)
+    (line,) = leaderboard.compare(leaderboard.load(tmp_path), "plain", "better").to_dict("records")
+    assert (line["n"], line["verdict"], np.isnan(line["p"])) == (1, "unknown", True)
+    assert "--seed-scope all" in line["note"]
+    assert line["difference"] == pytest.approx(0.1)
+
+
 def test_without_the_arm_to_compare_with_there_is_no_table(rows):
     assert study_table(STUDY, rows[rows["arm"] != "plain"]) == NO_RUNS
     assert study_table(STUDY, rows[rows["preset"] == "real"]) == NO_RUNS
