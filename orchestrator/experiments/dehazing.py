@@ -16,7 +16,7 @@ Differs: it gives no segmenter and no sizes. ``real`` learns from the three dens
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.experiments.growing import GrowingGraph
@@ -51,6 +51,8 @@ class Dehazing(GrowingGraph):
     """Evaluation set → hazy split, labeled."""
     clear: str
     """Labeled split of the reported images without haze."""
+    inference: Mapping[str, int] = field(default_factory=dict)
+    """Size at which images are dehazed; none: their own."""
 
     def add_baseline(self) -> None:
         """The segmenter on hazy images as they are, and on clear ones."""
@@ -75,7 +77,8 @@ class Dehazing(GrowingGraph):
             for checkpoint in CHECKPOINTS:
                 at = f"{name}:{role}"
                 made = {"translator": f"dfs_{name}"}
-                dehazed = self.add(f"{at}:dehazed@{checkpoint}", "translate", made, test=split, checkpoint=checkpoint)
+                fields = {"test": split, "checkpoint": checkpoint, **self.inference}
+                dehazed = self.add(f"{at}:dehazed@{checkpoint}", "translate", made, **fields)
                 self._score(f"{at}@{checkpoint}", "translated/test", {"translated": dehazed})
                 fields = {"split": "translated/test", "reference": reference}
                 self.add(f"{at}:quality@{checkpoint}", "image_quality", {"translated": dehazed}, **fields)
@@ -188,6 +191,7 @@ def real() -> Experiment:
         select=("foggy_cityscapes/val_beta_0.01:100", "cityscapes/val"),
         report={f"fog_{beta}": f"foggy_cityscapes/val_beta_{beta}:-400" for beta in foggy},
         clear="cityscapes/val:-400",
+        inference={"inference_height": 256, "inference_width": 512},
     )
     return study.experiment("real")
 

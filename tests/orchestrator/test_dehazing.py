@@ -82,6 +82,13 @@ def test_nothing_that_is_reported_trains_or_selects(study: Experiment):
     check_targets(study, study.arms.values(), {})
 
 
+def test_images_are_dehazed_at_the_size_that_chose_the_checkpoint():
+    study = build("dehazing", "real")
+    trained = study.stages["dfs_pixel"].config
+    made = study.stages["pixel:fog_0.01:dehazed@best"].config
+    assert (made.inference_height, made.inference_width) == (trained.height, trained.width)
+
+
 def test_methods_accept_their_sources(study: Experiment):
     for stage in study.stages.values():
         module = method(stage.method).load()

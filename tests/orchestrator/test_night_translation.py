@@ -31,7 +31,8 @@ def test_the_arms_differ_in_what_they_train_on_alone(study: Experiment):
     (day,) = configs["day_only"].train
     assert [str(split) for split in configs["perceptual"].train] == [str(day), "translated/train"]
     assert configs["perceptual"] == configs["no_perceptual"]
-    assert configs["day_only"] == configs["perceptual"].model_copy(update={"train": (day,)})
+    assert configs["day_only"] == configs["perceptual"].model_copy(update={"train": (day,), "select_also": ()})
+    assert [str(split) for split in configs["perceptual"].select_also] == ["translated/val"]
     units = [study.stages[f"unit_{name}"].config for name in ("no_perceptual", "perceptual")]
     assert [unit.weights.perceptual for unit in units] == [0.0, 10.0]
     zero = units[1].weights.model_copy(update={"perceptual": 0.0})
@@ -62,7 +63,9 @@ def test_rows_of_a_domain_hold_the_distance_to_it(study: Experiment):
         assert stages[night].content["inputs"]["reference"] == stages["night_features"].key
         made = stages[night].content["inputs"]["features"]
         if name == "day_only":
-            assert made == stages["day_features"].key
+            assert made == stages["untranslated_days_features"].key
+            untranslated = study.stages["untranslated_days_features"].config.split
+            assert str(untranslated) == str(study.stages["perceptual_night"].config.train)
         else:
             assert made == stages[f"{name}_night_features"].key
             day = found.get("day_test") or found["night_test_as_day"]

@@ -11,9 +11,11 @@ Source: de Blois et al., Learning of Image Dehazing Models for Segmentation Task
 Differs: the segmentation loss is that of a segmenter with classes, by default cross-entropy; ``l2_color`` is the one
     nearest to the release, see ``losses.color_distance``. The release's tuning of the segmenter after epoch 50 is
     left out: it zeroes the gradients between backward and step, so nothing is tuned. Its second perceptual term, on
-    segmentations, is never added and left out too. Its networks and its VGG16 are not published: the generator is
-    pix2pix's U-Net, the features are taken to be relu2_2 (the second that its VGG16 returns), of images normalized as
-    ImageNet's. Checkpoints are chosen by mIoU or PSNR, where it takes the least mean squared difference of colors.
+    segmentations, is never added and left out too. Its networks, its VGG16 and its adversarial loss are not published:
+    the generator is pix2pix's U-Net and the loss its logarithmic one (the code that the release's calls fit has
+    residual blocks and least squares, ``gan_loss: lsgan``), the features are taken to be relu2_2 (the second that its
+    VGG16 returns), of images normalized as ImageNet's. Checkpoints are chosen by mIoU or PSNR, where it takes the least
+    mean squared difference of colors.
 Logs: ``loss`` (of the generator, weighed), ``adversarial``, ``pixel`` (mean absolute difference in [0, 2]),
     ``perceptual``, ``segmentation``, each where its weight is not 0; ``discriminator`` (halved; ln 2 at a draw with the
     logarithmic loss), ``discriminator_accuracy`` (share of patches judged right); ``psnr`` in dB on the selection split
