@@ -193,7 +193,7 @@ def pack(
     _refuse_packed(dataset, root)
     splits = tuple(found for name in split for found in _splits(dataset, name))
     stage = Stage("pack", "pack", _validated(Config, {"splits": splits, "height": height, "width": width}, "pack"))
-    artifact, hit = _make(stage, dataset, root, storage, "packing")
+    artifact, hit = _make(stage, {dataset: root}, storage, "packing")
     typer.echo(str(artifact.folder) + (" (existed)" if hit else ""))
 
 
@@ -212,7 +212,7 @@ def fog(
 
     (one,) = _splits("cityscapes", split)
     stage = Stage("fog", "fog", _validated(Config, {"split": one}, "fog"))
-    artifact, hit = _make(stage, "cityscapes", root, storage, "fog")
+    artifact, hit = _make(stage, {"cityscapes": root}, storage, "fog")
     typer.echo(str(artifact.folder) + (" (existed)" if hit else ""))
 
 
@@ -224,11 +224,16 @@ def translate(
     split: Annotated[str, typer.Option(help="A split, or a part such as val:20.")] = "all",
     direction: Annotated[Literal["forward", "backward"], typer.Option(help="As it was trained, or back.")] = "forward",
     weights: Annotated[Literal["best", "final"], typer.Option(help="Which weights.")] = "best",
+    height: Annotated[int | None, typer.Option(min=1, help="Pixels to resize to before. [default: its own]")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="The same.")] = None,
+    reference: Annotated[str | None, typer.Option(help="DATASET/SPLIT to compare with, before and after.")] = None,
+    reference_root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
     storage: options.Storage = None,
 ) -> None:
-    """Put every image of a split through a trained translator, in its own size; prints the folder of PNGs.
+    """Put every image of a split through a trained translator; prints the folder of PNGs, in the size of the images.
 
-    Of `pix2pixhd`, which makes images of label maps, it is every label of the split.
+    Of `pix2pixhd`, which makes images of label maps, it is every label of the split. With a reference, such as the
+    images without haze, PSNR and SSIM to it are printed too, of the images as they were and translated.
 
     Example: `nightshift data translate artifact:5750 --dataset foggy_cityscapes --root foggy --split val_beta_0.02`
     """
@@ -242,21 +247,41 @@ def translate(
     (one,) = _splits(dataset, split)
     folder = find_artifact(translator, (storage or default_storage()).resolve())
     part = "test" if read_translator(folder)["method"] in FROM_LABEL_MAPS else "unlabeled"
-    fields = {part: one, "direction": direction, "checkpoint": weights}
+    size = {"inference_height": height, "inference_width": width}
+    fields = {part: one, "direction": direction, "checkpoint": weights, **size}
     stage = Stage("translate", "translate", _validated(Config, fields, "translate"))
-    artifact, hit = _make(stage, dataset, root, storage, "translating", inputs={"translator": folder})
+    artifact, hit = _make(stage, {dataset: root}, storage, "translating", inputs={"translator": folder})
     typer.echo(str(artifact.folder / "images" / part) + (" (existed)" if hit else ""))
+    if reference is not None:
+        if reference_root is None:
+            raise UserError("--reference needs --reference-root, the folder of that data set")
+        roots = {dataset: root, reference.partition("/")[0]: reference_root}
+        if roots[dataset] != root:
+            raise UserError(f"{dataset} cannot lie in both {root} and {reference_root}")
+        _show_quality("before", str(one), reference, roots, storage)
+        _show_quality("after", f"translated/{part}", reference, {**roots, "translated": artifact.folder}, storage)
+
+
+def _show_quality(when: str, split: str, reference: str, roots: Mapping[str, Path], storage: Path | None) -> None:
+    """One line of how near a split comes to another."""
+    from orchestrator.graph import Stage
+    from trainers.measures.image_quality_config import Config
+
+    config = _validated(Config, {"split": split, "reference": reference}, "reference")
+    artifact, _ = _make(Stage("quality", "image_quality", config), roots, storage, "comparing")
+    psnr, ssim, images = (artifact.result[key] for key in ("psnr", "ssim", "images"))
+    told = "equal to the reference" if psnr is None else f"{psnr:.2f} dB"
+    typer.echo(f"{when}: PSNR {told}, SSIM {ssim:.3f}, {images} images")
 
 
 def _make(
     stage: "Stage",
-    dataset: str,
-    root: Path,
+    roots: Mapping[str, Path],
     storage: Path | None,
     what: str,
     inputs: Mapping[str, Path] | None = None,
 ) -> "tuple[Artifact, bool]":
-    """Make a stage of one data set, with a line where it waits for another process."""
+    """Make a stage of one data set or two, with a line where it waits for another process."""
     from orchestrator.preflight import default_storage
     from orchestrator.single_stage import make_stage
 
@@ -265,7 +290,8 @@ def _make(
             typer.echo(f"{what}: {event.text}", err=True)
 
     where = (storage or default_storage()).resolve()
-    return make_stage(stage, storage=where, roots={dataset: root.resolve()}, observe=observe, inputs=inputs)
+    found = {dataset: root.resolve() for dataset, root in roots.items()}
+    return make_stage(stage, storage=where, roots=found, observe=observe, inputs=inputs)
 
 
 def _validated(config: Any, fields: dict[str, Any], name: str) -> Any:

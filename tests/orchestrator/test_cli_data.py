@@ -113,7 +113,7 @@ def test_data_translate_puts_a_folder_through_a_trained_translator(nightshift, t
     """As trained and kept under a key; another translator is another artifact, a direction that it lacks is refused."""
     import torch
 
-    from tests.trainers.data.miniatures import foggy_cityscapes
+    from tests.trainers.data.miniatures import cityscapes, foggy_cityscapes
     from trainers.data.datasets import DataSplit
     from trainers.translation.dfs_config import UNetConfig
     from trainers.translation.dfs_networks import UNet
@@ -136,6 +136,25 @@ def test_data_translate_puts_a_folder_through_a_trained_translator(nightshift, t
     names = sorted(path.name for path in Path(folders[0]).iterdir())
     assert names[0] == "000000_aachen_000000_000019_leftImg8bit_foggy_beta_0.02.png"
     assert [Image.open(Path(folders[0]) / name).size for name in names] == [(8, 6)] * 3
+    clear, larger = cityscapes(tmp_path / "clear"), foggy_cityscapes(tmp_path / "larger")
+    for path in (*clear.rglob("*.png"), *larger.rglob("*.png")):
+        Image.open(path).resize((16, 12), Image.Resampling.NEAREST).save(path)
+    there = ("--dataset", "foggy_cityscapes", "--root", larger, "--split", "train_beta_0.01", *words[-2:])
+    reference = ("--reference", "cityscapes/train", "--reference-root", clear)
+    compared = nightshift("data", "translate", "artifact:aa", *there, "--height", 32, "--width", 32, *reference)
+    assert compared.code == 0, compared.err
+    _, before, after = compared.out.splitlines()
+    hazy, plain = (
+        [np.asarray(Image.open(path), dtype=float) for path in sorted(root.rglob(f"*{end}.png"))]
+        for root, end in ((larger, "_beta_0.01"), (clear, "_leftImg8bit"))
+    )
+    psnr = np.mean([20 * np.log10(255 / np.sqrt(((a - b) ** 2).mean())) for a, b in zip(hazy, plain, strict=True)])
+    assert before.startswith(f"before: PSNR {psnr:.2f} dB, SSIM ")
+    assert after.startswith("after: PSNR ")
+    assert after.endswith(", 3 images")
+    lost = nightshift("data", "translate", "artifact:aa", *words, "--reference", "cityscapes/train")
+    assert (lost.code, lost.err.count("\n")) == (2, 1)
+    assert "--reference needs --reference-root" in lost.err
     back = nightshift("data", "translate", "artifact:aa", *words, "--direction", "backward")
     assert (back.code, back.err.count("\n")) == (2, 1)
     assert "dfs takes haze out of images and puts none in" in back.err
