@@ -190,12 +190,12 @@ class DFSLearner:
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers, pictures."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {**parts, "panels": self.panels.kept}
+        return {**parts, "panels": self.panels.kept, "told": sorted(self._watch.told)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
         load_parts(self._parts(), state)
-        self.panels.kept = dict(state["panels"])
+        self.panels.kept, self._watch.told = dict(state["panels"]), set(state["told"])
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, **({} if self.judge is None else {"judge": self.judge})}

@@ -12,6 +12,7 @@ from trainers.networks.features import check_feature_source, check_features
 from trainers.networks.segmentation import check_size
 from trainers.segmentation.trained import read_description, trained_on
 from trainers.translation.dfs_config import Config
+from trainers.translation.training import check_crop
 
 NO_SEGMENTER = (
     "weights.segmentation and select_by=miou need an input `segmenter`; else set weights.segmentation=0 and "
@@ -26,6 +27,7 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
         _check_side(config, f"the crop's {name}", pixels)
     for name, pixels in (("height", config.height), ("width", config.width)):  # The selection split is not cropped.
         _check_side(config, name, pixels)
+    check_crop(config.augmentation, config.height, config.width)
     for split in (*config.sources(), config.target, config.select, config.select_target):
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
             open_split(inputs, split)

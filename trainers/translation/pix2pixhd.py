@@ -177,12 +177,16 @@ class Pix2PixHDLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers, pictures."""
-        return {**{name: part.state_dict() for name, part in self._parts().items()}, "panels": self.panels.kept}
+        return {
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "panels": self.panels.kept,
+            "told": sorted(self._watch.told),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
         load_parts(self._parts(), state)
-        self.panels.kept = dict(state["panels"])
+        self.panels.kept, self._watch.told = dict(state["panels"]), set(state["told"])
 
     def _parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("generator", "discriminator", "optimizer", "judge_optimizer")}

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from trainers import distributed
+from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
 from trainers.errors import MethodWarning, UserError
 from trainers.loop_config import LoopConfig
@@ -80,6 +81,25 @@ def load_parts(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         raise UserError(f"the checkpoint does not fit this translator: {str(error).splitlines()[0]}") from error
 
 
+def check_crop(augmentation: AugmentationConfig, height: int, width: int) -> None:
+    """Refuse crops that reach beyond an image of ``height`` × ``width``: both networks would learn the black there.
+
+    Raises:
+        UserError: with the largest that fits.
+    """
+    for name, side, cropped in (
+        ("height", height, augmentation.crop_height),
+        ("width", width, augmentation.crop_width),
+    ):
+        least = round(side * augmentation.scale_min)
+        if (cropped or side) > least:
+            shrunk = f", shrunk to {least} by augmentation.scale_min {augmentation.scale_min:g}" if least < side else ""
+            raise UserError(
+                f"a crop of {name} {cropped or side} is larger than the image's {side}{shrunk}; set "
+                f"augmentation.crop_{name} to {least} at most"
+            )
+
+
 def check_workers(batch_size: int, context: TrainContext) -> None:
     """Refuse workers that cannot share a batch."""
     if batch_size % context.world_size:
@@ -128,7 +148,8 @@ class Watch:
     def __init__(self, context: TrainContext, remedy: str = "raise the cycle's weight") -> None:
         """``remedy``: what this method may change beside its learning rate, its steps and its seed."""
         self._context, self._remedy = context, remedy
-        self._told: set[str] = set()
+        self.told: set[str] = set()
+        """What has been told; part of a training's state, so that a restart tells it no second time."""
         self._steps = 0
         self._accuracy = torch.zeros((), device=context.device)
         self._shifts: dict[str, Tensor] = {}
@@ -183,9 +204,9 @@ class Watch:
                 )
 
     def _warn(self, what: str, text: str) -> None:
-        if what not in self._told and self._context.rank == 0:
+        if what not in self.told and self._context.rank == 0:
             warnings.warn(text, MethodWarning, stacklevel=3)
-        self._told.add(what)
+        self.told.add(what)
 
 
 def _brightness_moments(first: Tensor, second: Tensor) -> Float[Tensor, " 3"]:

@@ -4,6 +4,7 @@ Shape legend: h height, w width, k planes of what it reads: red, green and blue,
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from trainers.config import Config
 from trainers.data.datasets import DataSplit, decode, to_rgb
 from trainers.data.label_maps import boundaries, read_label_map, resize_ids
 from trainers.data.samples import Sample
-from trainers.errors import UserError, nearest
+from trainers.errors import MethodWarning, UserError, nearest
 from trainers.translation.pix2pixhd_config import LabelGeneratorConfig
 from trainers.translation.training import as_bytes, signed
 
@@ -212,15 +213,23 @@ def domain_of(split: DataSplit) -> str:
 
 
 def check_direction(split: DataSplit, *, origin: DataSplit, goal: DataSplit) -> None:
-    """Refuse images of the domain that a translator leads to; another data set may be like either, so it is allowed.
+    """Refuse images of the domain that a translator leads to, and warn of a third one of its data set; another data set
+    may be like either, so it is allowed.
 
     Raises:
         UserError: with the fix.
     """
-    there, here = domain_of(goal), domain_of(origin)
-    if domain_of(split) == there != here:
+    given, there, here = domain_of(split), domain_of(goal), domain_of(origin)
+    if given == there != here:
         raise UserError(
             f"{split} is of {there}, which this translator leads to from {here}; set direction the other way round"
+        )
+    # Densities of fog are one domain.
+    if split.dataset == origin.dataset and given.partition("beta")[0] != here.partition("beta")[0]:
+        warnings.warn(
+            f"{split} is of {given}, and this translator was trained from {here} to {there}: it has seen no such image",
+            MethodWarning,
+            stacklevel=2,
         )
 
 

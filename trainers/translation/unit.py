@@ -41,6 +41,7 @@ from trainers.translation.training import (
     Panels,
     Watch,
     build_optimizer,
+    check_crop,
     check_workers,
     descend,
     draw_noise,
@@ -188,12 +189,16 @@ class UNITLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers, pictures."""
-        return {**{name: part.state_dict() for name, part in self._parts().items()}, "panels": self.panels.kept}
+        return {
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "panels": self.panels.kept,
+            "told": sorted(self._watch.told),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse, with a readable error when the checkpoint is another network's."""
         load_parts(self._parts(), state)
-        self.panels.kept = dict(state["panels"])
+        self.panels.kept, self._watch.told = dict(state["panels"]), set(state["told"])
 
     def _parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("generators", "discriminators", "optimizer", "judge_optimizer")}
@@ -215,6 +220,8 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
                 f"target_{name} to {ours}"
             )
         _check_side(config, name, cropped or ours)
+    check_crop(config.augmentation, config.height, config.width)
+    check_crop(config.augmentation, *config.target_size())
     for split in (config.source, config.target):
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
             open_split(inputs, split)

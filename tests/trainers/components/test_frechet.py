@@ -161,3 +161,14 @@ def test_subsets_of_a_large_set_have_the_mean_of_the_whole_and_a_deviation():
 def test_the_kernel_distance_of_one_distribution_is_about_none():
     values = [kernel_distance(*(vectors(100, 5, 1)[torch.randperm(100)][:50] for _ in range(2)))[0] for _ in range(20)]
     assert min(values) < 0
+
+
+def test_a_small_set_is_compared_with_a_part_of_a_huge_one():
+    generator = torch.Generator().manual_seed(0)
+    small, huge = torch.randn(20, 4, generator=generator), torch.randn(2000, 4, generator=generator)
+    whole, _ = kernel_distance(small, huge)
+    part, spread = kernel_distance(small, huge, subset_size=100)
+    assert spread is None
+    assert part != whole
+    assert part == pytest.approx(whole, abs=0.2)
+    assert kernel_distance(small, huge[:500], subset_size=100) == kernel_distance(small, huge[:500])

@@ -15,6 +15,7 @@ from tests.trainers.data import miniatures
 from trainers.components.image_quality import psnr
 from trainers.context import PlainContext
 from trainers.data.datasets import DataSplit
+from trainers.data.label_spaces import IGNORE_LABEL
 from trainers.data.matched import MatchedBatch, MatchedImages
 from trainers.errors import MethodWarning
 from trainers.translation.dfs import DFSLearner
@@ -204,6 +205,36 @@ def test_a_step_minimizes_the_release_s_objective(kind: str, gan_loss: str, haze
         assert float(found[name]) == pytest.approx(value, rel=2e-4), name
     parts = zip(weights.values(), expected.values(), strict=False)
     assert float(found["loss"]) == pytest.approx(sum(weight * value for weight, value in parts), rel=2e-4)
+
+
+def test_the_gradient_is_that_of_the_whole_objective(haze: Path, tmp_path: Path):
+    """Of every term: a detached image before a judge would leave all values as they are, and this gradient not."""
+    weights = {"gan": 2.0, "pixel": 3.0, "perceptual": 0.01, "segmentation": 5.0}
+    still = {"name": "sgd", "learning_rate": 1e-12, "weight_decay": 0.0, "beta1": 0.0}
+    fields = {"weights": weights, "optimizer": still, "segmentation_loss": "ce", "gan_loss": "lsgan"}
+    made, given = learner(haze, tmp_path, colors(), **fields), batch()
+    made.train_step(given, 1)
+    parameters = list(made.generator.parameters())
+    gradients = [parameter.grad for parameter in parameters]
+    hazy, clear = signed(given.images), signed(given.partners)
+    dehazed, labels = made.generator(hazy), given.labels.long()
+    assert made.judge is not None
+    terms = {
+        "gan": (made.judge(hazy, dehazed) - 1).square().mean(),
+        "pixel": (dehazed - clear).abs().mean(),
+        "perceptual": (Edges()((dehazed + 1) * 127.5) - Edges()((clear + 1) * 127.5)).square().mean(),
+        "segmentation": nn.functional.cross_entropy(
+            colors().eval()((dehazed + 1) * 127.5), labels, ignore_index=IGNORE_LABEL
+        ),
+    }
+    loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+    expected = torch.autograd.grad(loss, parameters, retain_graph=True)
+    largest = max(float(one.abs().max()) for one in expected)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5 * largest)
+    for name, value in terms.items():  # Each matters, or the comparison would say nothing of it.
+        part = torch.autograd.grad(value, parameters, retain_graph=True)
+        assert max(float((weights[name] * one).abs().max()) for one in part) > 1e-3 * largest, name
 
 
 def test_the_segmenter_is_never_changed(haze: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Translating a data set: whole images of any size, a kill in between, the result's readers, the pool's split."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from trainers.translation.configs import GeneratorConfig
 from trainers.translation.enhancement import clahe, gamma
 from trainers.translation.training import as_bytes, signed
 from trainers.translation.translate_config import Config
-from trainers.translation.translators import domain_of, load_translator, pad_to, write_translator
+from trainers.translation.translators import check_direction, domain_of, load_translator, pad_to, write_translator
 from trainers.translation.unit_config import Config as UNITConfig
 from trainers.translation.unit_networks import UNIT
 
@@ -147,6 +148,24 @@ def test_images_of_the_far_domain_are_refused(translator: Path, toy_city: Path, 
     sources = {"translator": UNITConfig(source=DAY, target=NIGHT, height=64, width=64)}
     with pytest.raises(UserError, match="set direction the other way round"):
         translate.check_sources(Config.model_validate({"val": "toy_city/night_val"}), sources)
+
+
+def test_images_of_a_third_domain_are_told():
+    def told(split: str, origin: str, goal: str) -> list[str]:
+        ends = {"origin": DataSplit.model_validate(origin), "goal": DataSplit.model_validate(goal)}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_direction(DataSplit.model_validate(split), **ends)
+        return [str(one.message) for one in caught]
+
+    (warning,) = told("toy_city/fog_val", "toy_city/day_train", "toy_city/night_train")
+    assert warning.startswith(
+        "toy_city/fog_val is of toy_city/fog, and this translator was trained from toy_city/day to"
+    )
+    foggy = ("foggy_cityscapes/train_beta_0.01", "cityscapes/train")
+    assert not told("foggy_cityscapes/val_beta_0.02", *foggy)
+    assert not told("cityscapes/val", "toy_city/day_train", "toy_city/night_train")
+    assert not told("toy_city/day_test", "toy_city/day_train", "toy_city/night_train")
 
 
 def test_a_folder_without_a_translator_and_weights_of_another_are_refused(translator: Path, tmp_path: Path):

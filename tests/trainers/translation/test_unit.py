@@ -194,6 +194,54 @@ def objective(made: UNITLearner, given: DomainBatch, kind: str, *, twice: bool, 
             "discriminator": weights["gan"] * judged}  # fmt: skip
 
 
+def test_the_gradient_is_that_of_the_whole_objective(tmp_path: Path):
+    """Of every term: a detached code or translation would leave all values as they are, and this gradient not."""
+    weights = {"gan": 1000.0, "kl": 0.2, "reconstruction": 5.0, "cycle_kl": 0.3, "cycle": 7.0, "perceptual": 5.0}
+    still = {"name": "sgd", "learning_rate": 1e-12, "weight_decay": 0.0, "beta1": 0.0}
+    fields = {"weights": weights, "kl_first": "once", "features": "vgg16:random", "optimizer": still}
+    made, given = learner(tmp_path, Edges(), **fields), batch()
+    found = made.train_step(given, 1)
+    gradients = [parameter.grad for parameter in made.generators.parameters()]
+    terms = differentiable_terms(made, given)
+    loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+    assert float(found["loss"]) == pytest.approx(loss.item(), rel=1e-4)
+    expected = torch.autograd.grad(loss, list(made.generators.parameters()), retain_graph=True)
+    largest = max(float(one.abs().max()) for one in expected)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5 * largest)
+    for name, value in terms.items():  # Each matters, or the comparison would say nothing of it.
+        part = torch.autograd.grad(value, list(made.generators.parameters()), retain_graph=True, allow_unused=True)
+        assert max(float((weights[name] * one).abs().max()) for one in part if one is not None) > 1e-3 * largest, name
+
+
+def differentiable_terms(made: UNITLearner, given: DomainBatch) -> dict[str, Tensor]:
+    day, night = signed(given.images), signed(given.target_images)
+    encoders, decoders = made.generators.encoders, made.generators.decoders
+    noise, edges = made._noise(day, 1), Edges()
+    code_day, code_night = encoders["source"](day), encoders["target"](night)
+    to_night, to_day = decoders["target"](code_day + noise[0]), decoders["source"](code_night + noise[1])
+    again_day, again_night = encoders["target"](to_night), encoders["source"](to_day)
+    fooled = [made.discriminators["target"](to_night), made.discriminators["source"](to_day)]
+
+    def absolute(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().mean()
+
+    def perceptual(a: Tensor, b: Tensor) -> Tensor:
+        x, y = (nn.functional.instance_norm(edges((one + 1) * 127.5)) for one in (a, b))
+        return (x - y).square().mean()
+
+    return {
+        "gan": torch.stack([(one - 1).square().mean() for maps in fooled for one in maps]).sum(),
+        "kl": code_day.square().mean() + code_night.square().mean(),
+        "reconstruction": absolute(decoders["source"](code_day + noise[0]), day)
+        + absolute(decoders["target"](code_night + noise[1]), night),
+        "cycle_kl": again_day.square().mean() + again_night.square().mean(),
+        "cycle": absolute(decoders["source"](again_day + noise[2]), day)
+        + absolute(decoders["target"](again_night + noise[3]), night),
+        "perceptual": perceptual(to_night, day) + perceptual(to_day, night),
+    }
+
+
 def test_gradients_reach_exactly_the_networks_that_they_should(tmp_path: Path):
     """Each half of a step changes its own networks; the generator's half leaves no gradient in a discriminator."""
     made = learner(tmp_path)
@@ -280,6 +328,14 @@ def test_defaults_are_the_paper_s():
     [
         ({"discriminator": {"scales": 3}}, "height 32 is less than the 64 that 3 scales of 4 layers need"),
         ({"height": 34}, "height 34 is not a multiple of 4, the generator's stride; the nearest is 32"),
+        (
+            {"augmentation": {"crop_height": 256, "crop_width": 256}},
+            "a crop of height 256 is larger than the image's 32; set augmentation.crop_height to 32 at most",
+        ),
+        (
+            {"augmentation": {"scale_min": 0.5}},
+            "a crop of height 32 is larger than the image's 32, shrunk to 16 by augmentation.scale_min 0.5",
+        ),
         ({"target_width": 32}, "source images have width 64 and target images 32"),
         ({"source": "toy_city/fog_train"}, "has no image of toy_city/fog_train"),
         ({"weights": {"perceptual": 1.0}, "features": "vgg16:/absent.pth"}, "/absent.pth"),
