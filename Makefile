@@ -52,6 +52,7 @@ bench: install ## ratios to a baseline in the same run
 	$(BIN)/python -m tests.benchmarks.leaderboard
 	$(BIN)/python -m tests.benchmarks.selection
 	$(BIN)/python -m tests.benchmarks.frechet
+	$(BIN)/python -m tests.benchmarks.translation
 
 tables: install ## render the tables of the READMEs from results/published
 	$(BIN)/python -m results.tables
