@@ -1,4 +1,4 @@
-"""The stage ``translate`` with a translator of label maps: images of ids, any size, a kill in between, refusals."""
+"""The stage ``translate`` with a translator of label maps: images of ids, any size, refusals."""
 
 import shutil
 from collections.abc import Mapping
@@ -102,34 +102,6 @@ def test_ids_are_resized_to_the_size_of_inference_without_mixing(translator: Pat
     assert torch.equal(seen[0], small[None].float())
     assert seen[1].shape == (1, 2, 16, 32)
     assert torch.equal(seen[1][:, :, 15, :30], small[None, :, 13, :30].float()), "the border is mirrored"
-
-
-class Killed(BaseException):
-    pass
-
-
-def test_a_kill_costs_the_images_since_the_last_checkpoint(
-    translator: Path, toy_city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    inputs = {"toy_city": toy_city, "translator": translator}
-    fields = {"train": "toy_city/day_train", "checkpoint_every_images": 2}
-    run(tmp_path / "whole", inputs, context=PlainContext(tmp_path / "none"), **fields)
-
-    def listen(metrics: Mapping[str, float]) -> None:
-        if metrics["step"] == 4:
-            raise Killed
-
-    with pytest.raises(Killed):
-        run(tmp_path / "torn", inputs, context=PlainContext(tmp_path / "kept", on_report=listen), **fields)
-    translated = []
-    kind = translate.Translator
-    call = kind.__call__
-    monkeypatch.setattr(kind, "__call__", lambda self, one, **size: (translated.append(1), call(self, one, **size))[1])
-    run(tmp_path / "again", inputs, context=PlainContext(tmp_path / "kept"), **fields)
-    assert len(translated) == 3
-    made = [sorted((tmp_path / name / "images").rglob("*.png")) for name in ("whole", "again")]
-    assert [one.read_bytes() for one in made[0]] == [one.read_bytes() for one in made[1]]
-    assert len(made[0]) == 7
 
 
 def test_label_ids_out_of_range_are_named_with_file_and_range(translator: Path, broken: Path, tmp_path: Path):
