@@ -146,6 +146,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "night with pairs": partial(study_table, NIGHT_PAIRS),
     "bi-mix questions": partial(questions_table, "bimix", "toy_city", BIMIX_QUESTIONS),
     "night translation": partial(study_table, NIGHT_TRANSLATION),
+    "label to image": partial(leaderboard_table, "label_to_image"),
     "dehazing": partial(study_table, DEHAZING),
     "night self-training": partial(study_table, SELF_TRAINING),
     "the thesis's claims": partial(questions_table, "night_self_training", "toy_city", SELF_TRAINING_QUESTIONS),
