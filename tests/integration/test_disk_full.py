@@ -29,6 +29,7 @@ cp -r "$DISK/sweeps" "$DISK/leaderboard" "$OUT/after/"
 MAIN = "from orchestrator import preflight; preflight.MIN_FREE_BYTES = 0; from orchestrator.cli import main; main()"
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_full_disk_stops_in_one_line_and_resumes(nightshift, tmp_path):
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("a file system of one's own needs unshare")

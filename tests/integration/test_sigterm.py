@@ -30,8 +30,8 @@ def wait_for_training(storage, process):
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(("run", "demo"), id="run", marks=pytest.mark.slow),
-        pytest.param(("sweep", "demo", "--trials", "1"), id="sweep"),
+        pytest.param(("run", "demo"), id="run"),
+        pytest.param(("sweep", "demo", "--trials", "1"), id="sweep", marks=pytest.mark.slow),
         pytest.param(
             ("sweep", "demo", "--trials", "1", "--workers", "2", "--cpus-per-worker", "1"),
             id="sweep-of-groups",

@@ -16,6 +16,7 @@ def trained(storage):
     return folder
 
 
+@pytest.mark.slow
 def test_one_worker_computes_the_same_bits_as_this_process(nightshift, tiny, tmp_path):
     for workers in (0, 1):
         words = ("run", "demo", *tiny, *SHORT, "--workers", workers, "--storage", tmp_path / str(workers))
