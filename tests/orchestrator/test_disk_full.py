@@ -48,9 +48,8 @@ def test_an_error_without_a_number_is_put_down_to_a_disk_that_is_full(tmp_path, 
     assert failure(KeyError("x"), tmp_path).failure_class == "bug"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 def test_a_state_that_does_not_fit_names_the_disk(tmp_path):
-    if not Path("/dev/full").exists():
-        pytest.skip("/dev/full is Linux's")
     with pytest.raises(OSError, match="No space left") as caught:
         save_state(Path("/dev/full"), {"step": 1})
     assert failure(caught.value, tmp_path).failure_class == "disk_full"

@@ -22,7 +22,7 @@ def build_encoder(config: NetworkConfig, *, output_stride: int) -> tuple[nn.Modu
     """
     try:
         encoder = smp.encoders.get_encoder(config.encoder, weights=None, output_stride=output_stride)
-    except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:  # Each encoder refuses in its own way.
+    except (ValueError, RuntimeError, TypeError) as error:  # Each encoder refuses in its own way.
         raise _refusal(config, output_stride, str(error)) from error
     channels = list(encoder.out_channels)
     if len(channels) != 6 or 0 in channels[2:]:
