@@ -4,7 +4,9 @@ An arm trains on labeled images (day, their translations to night, or both) and 
 labels; it begins at an earlier arm's last weights or at the network's own. The teacher is the arm that it begins at,
 or, from the network's own weights, the one named. Arms that the thesis only evaluates (2.3, 2.4, 3.3, 3.4, 4.2) score
 another arm's network on the night test translated to day. ``fda`` needs no translator: labeled day images take the low
-frequencies of the unlabeled night images, which are pseudo-labeled as in the other arms.
+frequencies of the unlabeled night images, which are pseudo-labeled as in the other arms. ``3.1_longer`` goes on from
+3.1 without unlabeled images, so that what these add is told from what steps add; ``6.1_legacy`` has the focal loss of
+the batch's mean.
 
 Unlabeled images: ``camvid`` (by day), the whole night pool (``all``), by brightness (``his``), or by the Fréchet
 distance of a single image to translated nights (``fid``); rows of the night test hold the distance of what was chosen
@@ -25,8 +27,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.experiments.night_translation import NightTranslation, real_study, toy_study
-from orchestrator.experiments.toy_city import IMAGES
+from orchestrator.experiments.night_rows import BETTER, CONVERTED, LOSSES, PLAIN, ROWS, VARIANTS, Row
+from orchestrator.experiments.night_translation import NightTranslation, camvid_study, real_study, toy_study
+from orchestrator.experiments.toy_city import HELD_OUT, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage
 from trainers.components.configs import LossConfig
 from trainers.data.render_city_config import Config as CityConfig
@@ -34,53 +37,6 @@ from trainers.loop_config import LoopConfig
 from trainers.networks.features_config import FeatureConfig
 
 SUMMARY = "The night thesis's 25 rows: self-training on selected night images, day and translated night; and FDA"
-
-LOSSES = {"ce": 1.0, "focal": 0.0, "combined": 0.5}
-"""Loss → alpha."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A training of the thesis's tables. A further round is a row that begins at, or is taught by, an earlier one."""
-
-    labeled: str
-    """``day``, ``night`` (translated) or ``both``."""
-    translator: str | None = None
-    initial: str | None = None
-    """Arm to begin at; unset: the network's own weights."""
-    unlabeled: str | None = None
-    teacher: str | None = None
-    """Arm that labels; unset: ``initial``."""
-    loss: str = "ce"
-
-
-PLAIN, BETTER = "no_perceptual", "perceptual"
-ROWS = {
-    "1.1": Row("day"),
-    "1.2": Row("day", unlabeled="camvid", teacher="1.1"),
-    "1.3": Row("day", initial="1.1", unlabeled="camvid"),
-    "2.1": Row("both", PLAIN),
-    "2.2": Row("both", PLAIN, "2.1", "all"),
-    "3.1": Row("both", BETTER),
-    "3.2": Row("both", BETTER, "3.1", "all"),
-    "4.1": Row("both", BETTER, "3.1", "his"),
-    "5.1": Row("night", BETTER),
-    "5.2": Row("night", BETTER, "3.1"),
-    "5.3": Row("night", BETTER, "5.1", "his"),
-    "5.4": Row("night", BETTER, "5.2", "his"),
-    "6.1": Row("both", BETTER, loss="focal"),
-    "6.2": Row("both", BETTER, "6.1", "his", loss="focal"),
-    "7.1": Row("both", BETTER, "3.1", "fid"),
-    "7.2": Row("both", BETTER, "3.1", "fid", loss="combined"),
-    "7.3": Row("both", BETTER, "3.1", "his", loss="combined"),
-    "8.1": Row("both", BETTER, "5.2", "his"),
-    "8.2": Row("both", BETTER, "8.1", "fid"),
-    "8.3": Row("both", BETTER, "8.1", "fid", loss="combined"),
-}
-"""Arm → its training."""
-
-CONVERTED = {"2.3": "2.1", "2.4": "2.2", "3.3": "3.1", "3.4": "3.2", "4.2": "4.1"}
-"""Arm → the one whose network is scored on the night test translated to day."""
 
 BASE = "3.1"
 """Arm whose features select."""
@@ -110,8 +66,8 @@ class SelfTraining:
     """Unlabeled day split of experiment 1."""
     pool: str
     """Unlabeled night images to choose from."""
-    refinement: LoopConfig
-    """Of every training that begins at an earlier arm."""
+    loop: LoopConfig
+    """Of every training from the network's own weights; one that begins at an earlier arm takes half of its steps."""
     his: Mapping[str, Any]
     """The selection by brightness."""
     fid: Mapping[str, Any]
@@ -120,7 +76,14 @@ class SelfTraining:
     """Of ``fda``."""
     pooled: Mapping[str, str] = field(default_factory=dict)
     """Data set → the stage that makes it, for stages that see the pool."""
+    held_out: Mapping[str, str] = field(default_factory=dict)
+    """Reported evaluation set → the split of Toy City that a confirmation scores beside it."""
     arms: dict[str, Arm] = field(default_factory=dict)
+
+    def halved(self) -> LoopConfig:
+        """The loop of a training that begins at an earlier arm."""
+        loop = self.loop
+        return loop.model_copy(update={"steps": loop.steps // 2, "score_every_steps": loop.score_every_steps // 2})
 
     def labeled(self, row: Row, part: str) -> dict[str, str]:
         """Domain → labeled split of an arm, to train on or to select by."""
@@ -158,8 +121,8 @@ class SelfTraining:
             "train": tuple(self.labeled(row, "train").values()),
             "select": select,
             "select_also": tuple(more),
-            "loss": LossConfig(alpha=LOSSES[row.loss]),
-            **({"loop": self.refinement} if row.initial else {}),
+            "loss": LossConfig(**LOSSES[row.loss]),
+            "loop": self.halved() if row.initial else self.loop,
         }
         if row.unlabeled is None:
             self.study.add(train(name), "supervised", inputs, **config)
@@ -192,7 +155,7 @@ class SelfTraining:
         given = self.study.segmenter.model_dump()
         # A smaller target would be padded, and a style is taken of whole images.
         given["augmentation"]["scale_min"] = max(1.0, given["augmentation"]["scale_min"])
-        fields = {**given, "select_by": "miou", "loop": self.refinement, "target": target}
+        fields = {**given, "select_by": "miou", "loop": self.halved(), "target": target}
         self.study.add(train("fda"), "fda", inputs, **fields, beta=self.beta, entropy_weight=0.0)
         self.add_arm("fda", "fda", Row("day", unlabeled="fda"))
 
@@ -209,6 +172,9 @@ class SelfTraining:
         else:
             reported = {"night_test_as_day": "translated/test"}
             study.evaluate(base, train(trained), reported, {"translated": f"{row.translator}_day_test"})
+        held_out = {role: split for role, split in self.held_out.items() if role in reported}
+        for split in held_out.values():
+            study.evaluate(base, train(trained), {split: f"toy_city/{split}"}, {"toy_city": "city_held_out"})
         night = next(iter(reported))
         selection = None if row.unlabeled in (None, "camvid") else f"select_{row.unlabeled}"
         self.arms[name] = Arm(
@@ -222,6 +188,7 @@ class SelfTraining:
             source=f"{base}:{next(iter(selects))}",
             target_unlabeled=f"{base}:unlabeled",
             target=f"{base}:{night}",
+            held_out={role: Evaluation(split, "held_out", f"{base}:{split}") for role, split in held_out.items()},
         )  # fmt: skip
 
     def experiment(self, preset: str, *, fda_space: str) -> Experiment:
@@ -231,7 +198,7 @@ class SelfTraining:
             self.study.add_translator(translator)
         self.add_passes()
         self.add_selections()
-        for name, row in ROWS.items():
+        for name, row in {**ROWS, **VARIANTS}.items():
             self.add_row(name, row)
         for name, of in CONVERTED.items():
             self.add_arm(name, of, ROWS[of])
@@ -261,12 +228,11 @@ RATIO = 0.27
 def real() -> SelfTraining:
     """The thesis's settings, as far as it gives any; CamVid's 701 images are ``images/all``, in any folders."""
     study = real_study()
-    loop = study.segmenter.loop
     return SelfTraining(
         study,
         camvid="images/all",
         pool=study.real["night"],
-        refinement=loop.model_copy(update={"steps": loop.steps // 2, "score_every_steps": loop.score_every_steps // 2}),
+        loop=study.segmenter.loop,
         his={"scorer": "histogram", "lower": 15.0, "threshold": 20.0, "unlabeled_ratio": RATIO},
         fid={"scorer": "frechet_dirac", "quantile": 0.107, "unlabeled_ratio": RATIO},
         beta=0.01,
@@ -275,28 +241,52 @@ def real() -> SelfTraining:
 
 
 def toy_city() -> SelfTraining:
-    """64×128, 800 + 400 steps; a pool of 1600 images, 2.5 for each labeled one, less than half of them truly night."""
+    """64×128, 400 + 200 steps; a pool of 1600 images, 2.5 for each labeled one, less than half of them truly night.
+
+    Half of ``night_translation``'s steps, so that all arms and seeds fit an afternoon of two cores; the segmenter whose
+    features the translators look at has them all, as there.
+    """
     study = toy_study()
     images = {"day": {part: IMAGES[part] for part in ("train", "val")}}
     pooled = CityConfig.model_validate({"images": images, "night_pool": True, "pool_ratio": 5.0, "pairs": 130})
     city = dict.fromkeys(("height", "width", "city_seed"), "city")
     study.stages["city_pool"] = Stage("city_pool", "toy_city", pooled, follows=city)
-    loop = study.segmenter.loop
+    held_out = CityConfig(images=dict.fromkeys(("day", "night"), HELD_OUT))
+    study.stages["city_held_out"] = Stage("city_held_out", "toy_city", held_out, follows=city)
     return SelfTraining(
         study,
         # 78 images by day, .24 for each labeled one, as CamVid's 701 are of 2975.
         camvid="toy_city/day_pairs",
         pool="toy_city/night_pool",
-        refinement=loop.model_copy(update={"steps": loop.steps // 2, "score_every_steps": loop.score_every_steps // 2}),
+        loop=study.segmenter.loop.model_copy(update={"steps": 400, "score_every_steps": 100}),
         # From a tenth to eight tenths of the way through the brightness of ``night_train``.
         his={"scorer": "histogram", "lower": 20.0, "threshold": 30.0, "unlabeled_ratio": RATIO},
         fid={"scorer": "frechet_dirac", "quantile": 0.107, "unlabeled_ratio": RATIO},
         beta=0.05,
         pooled={"toy_city": "city_pool"},
+        held_out={"night_test": "night_held_out", "day_test": "day_held_out"},
+    )
+
+
+def camvid() -> SelfTraining:
+    """Photographs at 96×128, 480 + 240 steps; every arm's unlabeled images are of ``dusk_adapt``, 62 of one drive.
+
+    They are no pool to take a tenth of: ``fid`` takes the nearer half, ``his`` leaves out the darkest and brightest.
+    """
+    study = camvid_study()
+    return SelfTraining(
+        study,
+        camvid=study.night_unlabeled,
+        pool=study.night_unlabeled,
+        loop=study.segmenter.loop,
+        his={"scorer": "histogram", "lower": 21.0, "threshold": 26.0},
+        fid={"scorer": "frechet_dirac", "quantile": 0.5},
+        beta=0.05,
     )
 
 
 PRESETS = {
     "toy_city": lambda: toy_city().experiment("toy_city", fda_space="fda_beta_small"),
+    "camvid": lambda: camvid().experiment("camvid", fda_space="fda_beta_small"),
     "real": lambda: real().experiment("real", fda_space="fda_beta"),
 }

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.experiments.camvid import camvid
 from orchestrator.experiments.growing import GrowingGraph
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
-from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
+from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
 from trainers.data.render_city_config import Config as CityConfig
 from trainers.loop_config import LoopConfig
 from trainers.registry import method
@@ -244,7 +245,35 @@ def toy_study() -> NightTranslation:
     return study
 
 
+def camvid_study() -> NightTranslation:
+    """Photographs by day and at dusk, 96×128: ``toy_study`` for a domain of 62 images and their 31 labeled ones."""
+    toy, gaps = toy_study(), camvid().stages["train"].config
+    assert isinstance(gaps, SupervisedConfig)
+    loop = LoopConfig(steps=480, score_every_steps=80, log_every_steps=20, checkpoint_every_steps=80)
+    size = {"height": 96, "width": 128}
+    return NightTranslation(
+        segmenter=gaps.model_copy(update={**size, "batch_size": 4, "loss": LossConfig(), "loop": loop}),
+        day={"train": "camvid/day_train", "val": "camvid/day_val"},
+        real={"day": "camvid/day_train", "night": "camvid/dusk_adapt"},
+        night_test="camvid/dusk_val",
+        night_unlabeled="camvid/dusk_adapt",
+        night_measured="camvid/dusk_adapt",
+        day_test=None,
+        unit={
+            **toy.unit,
+            **size,
+            "source": "camvid/day_train",
+            "target": "camvid/dusk_adapt",
+            "loop": {**toy.unit["loop"], "steps": 1000},
+        },
+        inference={f"inference_{name}": pixels for name, pixels in size.items()},
+        # 64 dimensions, which 62 images nearly fill.
+        features={"features": "segmenter@2", **size},
+    )
+
+
 PRESETS = {
     "toy_city": lambda: toy_study().experiment("toy_city"),
+    "camvid": lambda: camvid_study().experiment("camvid"),
     "real": lambda: real_study().experiment("real"),
 }

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from orchestrator.experiments import build
-from orchestrator.experiments.night_self_training import CONVERTED, ROWS, Row, toy_city
+from orchestrator.experiments.night_rows import CONVERTED, ROWS, VARIANTS, Row
+from orchestrator.experiments.night_self_training import toy_city
 from orchestrator.graph import Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
 from orchestrator.overrides import assign
@@ -33,7 +34,7 @@ THESIS = [
 ]
 
 
-@pytest.fixture(params=["toy_city", "real"], scope="module")
+@pytest.fixture(params=["toy_city", "camvid", "real"], scope="module")
 def study(request: pytest.FixtureRequest) -> Experiment:
     return build("night_self_training", request.param)
 
@@ -49,31 +50,36 @@ def distinct(plans: list[dict[str, Planned]]) -> Counter[str]:
     return Counter({one.key: one.method.name for stages in plans for one in stages.values()}.values())
 
 
-def test_the_arms_are_the_thesis_s_rows_and_fda(study: Experiment):
-    assert list(study.arms) == [*THESIS, "fda"]
+def test_the_arms_are_the_thesis_s_rows_and_what_stands_beside_them(study: Experiment):
+    assert list(study.arms) == sorted([*THESIS, "3.1_longer", "6.1_legacy", "fda"])
     assert sorted([*ROWS, *CONVERTED]) == THESIS
 
 
 def test_twenty_trainings_and_two_translators_make_all_rows(study: Experiment):
-    found = distinct([planned(study, arm) for arm in THESIS])
-    assert sum(found[name] for name in SEGMENTERS) == 20
-    assert found["unit"] == 2
+    plans = [planned(study, arm) for arm in THESIS]
+    trained = [
+        {name: one for name, one in stages.items() if name.startswith("train_") and one.method.name in SEGMENTERS}
+        for stages in plans
+    ]
+    assert sum(distinct(trained).values()) == 20
+    assert distinct(plans)["unit"] == 2
     assert distinct([planned(study, arm) for arm in study.arms])["fda"] == 1
-    # Apart from the first seed, the segmenter whose features the translators see is one more.
-    later = distinct([planned(study, arm, trial=1) for arm in THESIS])
-    assert sum(later[name] for name in SEGMENTERS) == 21
-    assert later["unit"] == 2
+    # The segmenter whose features the translators see is 1.1 of the first seed, where both take as many steps.
+    for trial, is_shared in ((0, study.preset != "toy_city"), (1, False)):
+        found = distinct([planned(study, arm, trial=trial) for arm in THESIS])
+        assert sum(found[name] for name in SEGMENTERS) == (20 if is_shared else 21)
+        assert found["unit"] == 2
 
 
 def test_sharing_halves_what_every_arm_alone_would_execute(study: Experiment):
     plans = [planned(study, arm) for arm in study.arms]
     together, alone = sum(distinct(plans).values()), sum(sum(distinct([one]).values()) for one in plans)
-    assert (together, alone) == {"toy_city": (250, 472), "real": (207, 410)}[study.preset]
+    assert (together, alone) == {"toy_city": (273, 503), "camvid": (224, 411), "real": (225, 437)}[study.preset]
     trained = (*SEGMENTERS, "unit")
-    assert sum(distinct(plans)[name] for name in trained) == 23
-    # By features of the base arm, as on Toy City, brightness is measured too: 5.3 and 6.2 alone would train it.
+    assert sum(distinct(plans)[name] for name in trained) == (26 if study.preset == "toy_city" else 25)
+    # By features of the base arm, as in the small presets, brightness is measured too: 5.3 and 6.2 alone would train it.
     apart = sum(sum(distinct([one])[name] for name in trained) for one in plans)
-    assert apart == {"toy_city": 97, "real": 95}[study.preset]
+    assert apart == {"toy_city": 104, "camvid": 104, "real": 102}[study.preset]
 
 
 def test_rows_of_one_name_have_different_labeled_images(study: Experiment):
@@ -87,12 +93,13 @@ def test_rows_of_one_name_have_different_labeled_images(study: Experiment):
 
 
 def test_every_arm_begins_learns_and_is_taught_as_the_table_says(study: Experiment):
-    alphas = {"ce": 1.0, "focal": 0.0, "combined": 0.5}
-    for arm, row in ROWS.items():
+    alphas = {"ce": 1.0, "focal": 0.0, "focal_legacy": 0.0, "combined": 0.5}
+    for arm, row in {**ROWS, **VARIANTS}.items():
         stage = study.stages[study.arms[arm].train]
         initial = None if row.initial is None else study.arms[row.initial].train
         assert stage.inputs.get("initial") == initial
         assert stage.config.loss.alpha == alphas[row.loss]
+        assert (stage.config.loss.focal_form == "batch_mean_legacy") == (arm == "6.1_legacy")
         assert (
             stage.config.loop.steps * (1 if row.initial is None else 2) == study.stages["train_1_1"].config.loop.steps
         )
