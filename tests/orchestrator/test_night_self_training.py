@@ -77,7 +77,7 @@ def test_sharing_halves_what_every_arm_alone_would_execute(study: Experiment):
     assert (together, alone) == {"toy_city": (273, 503), "camvid": (224, 411), "real": (225, 437)}[study.preset]
     trained = (*SEGMENTERS, "unit")
     assert sum(distinct(plans)[name] for name in trained) == (26 if study.preset == "toy_city" else 25)
-    # By features of the base arm, as in the small presets, brightness is measured too: 5.3 and 6.2 alone would train it.
+    # Where the base arm gives the features, brightness is measured too: 5.3 and 6.2 alone would train it.
     apart = sum(sum(distinct([one])[name] for name in trained) for one in plans)
     assert apart == {"toy_city": 104, "camvid": 104, "real": 102}[study.preset]
 

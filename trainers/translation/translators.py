@@ -26,7 +26,7 @@ from trainers.translation.pix2pixhd_config import LabelGeneratorConfig
 from trainers.translation.training import as_bytes, signed
 
 DESCRIPTION = "translator.json"
-PARTS = frozenset({"train", "val", "test", "held", "out", "pairs", "all"})
+PARTS = frozenset({"train", "val", "test", "adapt", "held", "out", "pairs", "all"})
 """Words in the name of a split that say nothing about its domain."""
 
 

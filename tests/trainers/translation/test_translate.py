@@ -178,9 +178,10 @@ def test_a_folder_without_a_translator_and_weights_of_another_are_refused(transl
 
 
 def test_domains_are_told_by_the_name_of_a_split():
-    names = ("toy_city/night_held_out", "dark_zurich/train_night", "acdc/night_train", "nexet/night", "cityscapes/val")
+    names = ("toy_city/night_held_out", "dark_zurich/train_night", "acdc/night_train", "nexet/night", "cityscapes/val",
+             "camvid/dusk_adapt")  # fmt: skip
     found = [domain_of(DataSplit.model_validate(name)) for name in names]
-    assert found == ["toy_city/night", "dark_zurich/night", "acdc/night", "nexet/night", "cityscapes/"]
+    assert found == ["toy_city/night", "dark_zurich/night", "acdc/night", "nexet/night", "cityscapes/", "camvid/dusk"]
 
 
 @pytest.mark.parametrize(
