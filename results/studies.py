@@ -89,6 +89,9 @@ BIMIX_QUESTIONS = (
 SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
 """Published sweeps over adaptation methods, and the set whose labels none of them read."""
 
+NIGHT_SWEEPS = {"night_self_training-night_joint": "night_test"}
+"""The same of the night study: loss, threshold and ratio together."""
+
 NIGHT_TRANSLATION = Study(
     experiment="night_translation",
     preset="toy_city",
@@ -151,7 +154,8 @@ SELF_TRAINING = Study(
     target="night_test",
     source="day_test",
     arms=(
-        "1.1", "1.2", "1.3", "2.1", "2.2", "3.1", "4.1", "5.2", "6.1", "7.1", "7.2", "7.3", "8.1", "8.2", "8.3", "fda",
+        "1.1", "1.2", "1.3", "2.1", "2.2", "3.1", "3.1_longer", "4.1", "5.2", "6.1", "6.1_legacy", "7.1", "7.2", "7.3",
+        "8.1", "8.2", "8.3", "fda",
     ),
     measures=(Measure("distance of what was chosen", "night_test", ("fid",)),),
     said={
@@ -160,6 +164,15 @@ SELF_TRAINING = Study(
         "8.3": "40.7",
     },
 )  # fmt: skip
+
+DUSK_SELF_TRAINING = Study(
+    experiment="night_self_training",
+    preset="camvid",
+    target="night_test",
+    source="day_select",
+    arms=("1.1", "1.2", "1.3", "2.1", "7.1"),
+)
+"""The same rows on photographs; ``night_test`` is the dusk of CamVid."""
 
 SELF_TRAINING_QUESTIONS = tuple(
     Question(text, baseline, arm, "night_test", said=said)
@@ -172,6 +185,12 @@ SELF_TRAINING_QUESTIONS = tuple(
         ("Nights chosen by brightness", "3.1", "4.1", "+0.3"),
         ("Then translated nights alone", "3.1", "5.2", "+0.8"),
         ("Focal loss for cross-entropy", "3.1", "6.1", "-7.0"),
+        ("Focal loss of the batch's mean", "3.1", "6.1_legacy", "-7.0"),
+        ("That beside focal loss of each pixel", "6.1", "6.1_legacy", ""),
+        ("More steps, and nothing unlabeled", "3.1", "3.1_longer", ""),
+        ("Brightness, beside as many steps", "3.1_longer", "4.1", ""),
+        ("Distance, beside as many steps", "3.1_longer", "7.1", ""),
+        ("Nights chosen by distance", "3.1", "7.1", "+4.9"),
         ("Nights chosen by distance, not by brightness", "4.1", "7.1", "+4.6"),
         ("Both losses together, by distance", "7.1", "7.2", "+0.5"),
         ("Both losses together, by brightness", "4.1", "7.3", "-1.1"),

@@ -22,9 +22,11 @@ from results.studies import (
     BIMIX_QUESTIONS,
     DEHAZING,
     DUSK,
+    DUSK_SELF_TRAINING,
     LABEL_BALANCING,
     LADDER,
     NIGHT_PAIRS,
+    NIGHT_SWEEPS,
     NIGHT_TRANSLATION,
     SELF_TRAINING,
     SELF_TRAINING_QUESTIONS,
@@ -150,6 +152,8 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "dehazing": partial(study_table, DEHAZING),
     "night self-training": partial(study_table, SELF_TRAINING),
     "the thesis's claims": partial(questions_table, "night_self_training", "toy_city", SELF_TRAINING_QUESTIONS),
+    "self-training at dusk": partial(study_table, DUSK_SELF_TRAINING),
+    "night proxies": partial(proxies_table, NIGHT_SWEEPS),
     "label balancing": partial(study_table, LABEL_BALANCING),
 }
 """Every table that a README may ask for: the published rows → Markdown."""

@@ -29,7 +29,7 @@ from typing import Any
 
 from orchestrator.experiments.night_rows import BETTER, CONVERTED, LOSSES, PLAIN, ROWS, VARIANTS, Row
 from orchestrator.experiments.night_translation import NightTranslation, camvid_study, real_study, toy_study
-from orchestrator.experiments.toy_city import HELD_OUT, IMAGES
+from orchestrator.experiments.toy_city import DOMAINS, HELD_OUT, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage
 from trainers.components.configs import LossConfig
 from trainers.data.render_city_config import Config as CityConfig
@@ -221,8 +221,8 @@ class SelfTraining:
         )
 
 
-RATIO = 0.27
-"""Unlabeled images for each labeled one: 1600 / 5950."""
+RATIO = 1600 / 5950
+"""Unlabeled images for each labeled one, in experiments 4 to 8."""
 
 
 def real() -> SelfTraining:
@@ -247,10 +247,11 @@ def toy_city() -> SelfTraining:
     features the translators look at has them all, as there.
     """
     study = toy_study()
-    images = {"day": {part: IMAGES[part] for part in ("train", "val")}}
+    images = dict.fromkeys(DOMAINS, IMAGES)
     pooled = CityConfig.model_validate({"images": images, "night_pool": True, "pool_ratio": 5.0, "pairs": 130})
     city = dict.fromkeys(("height", "width", "city_seed"), "city")
-    study.stages["city_pool"] = Stage("city_pool", "toy_city", pooled, follows=city)
+    # Labeled days are read here by arms that see the pool: the same as the others' days.
+    study.stages["city_pool"] = Stage("city_pool", "toy_city", pooled, follows={**city, "images": "city"})
     held_out = CityConfig(images=dict.fromkeys(("day", "night"), HELD_OUT))
     study.stages["city_held_out"] = Stage("city_held_out", "toy_city", held_out, follows=city)
     return SelfTraining(
