@@ -1,7 +1,7 @@
 """Outcomes of trials → rows of the leaderboard."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.artifacts import Store
 from orchestrator.graph import CHECKPOINTS, configuration, flatten
 from orchestrator.provenance import command, git_state, versions
-from orchestrator.trial import DISTANCES, QUALITIES, Outcome, Trial
+from orchestrator.trial import DISTANCES, QUALITIES, SELECTED, Outcome, Trial
 from results.schema import SCHEMA_VERSION
 from results.store import read_scores, write_curves, write_scores
 
@@ -60,6 +60,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     **{name: result[name] for name in SCORES},
                     "iiou": result.get("iiou"),
                     **{name: result.get(name) for name in (*DISTANCES, *QUALITIES)},
+                    **_selected(result),
                     **{f"iou.{name}": value for name, value in result["iou"].items()},
                     "confusion": result["confusion"],
                     "images": result["images"],
@@ -71,6 +72,15 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                 }
             )
     return rows
+
+
+def _selected(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a selection tells; its quantiles as the JSON of a column, by percent."""
+    found = {column: result.get(name) for column, name in SELECTED.items()}
+    if (scores := found["selection_quantiles"]) is not None:
+        percents = (f"{100 * place / (len(scores) - 1):g}" for place in range(len(scores)))
+        found["selection_quantiles"] = json.dumps(dict(zip(percents, scores, strict=True)), allow_nan=False)
+    return found
 
 
 def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[str, Any]:

@@ -99,6 +99,9 @@ DISTANCES = (
 )  # fmt: skip
 """Columns of the leaderboard that a distance between sets of images fills, or a selection of images, which is one."""
 
+SELECTED = {"fid_trace": "trace", "selection_quantiles": "quantiles"}
+"""Column → name of what a selection of images tells of its reference and of its pool."""
+
 QUALITIES = ("psnr", "ssim")
 """Columns that a comparison of images with their references fills."""
 
@@ -188,7 +191,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
                     name: value
                     for stage in evaluation.measures(checkpoint)
                     for name, value in result(stage).items()
-                    if name in (*DISTANCES, *QUALITIES)
+                    if name in (*DISTANCES, *SELECTED.values(), *QUALITIES)
                 },
             }
             for evaluation in arm.evaluations

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a column is added or changes its meaning; readers refuse files with a larger one."""
 
 CLASS_NAMES = (
@@ -100,9 +100,11 @@ COLUMNS = (
     Column("unlabeled_ratio", _FLOAT, "unlabeled images per labeled image"),
     Column("selection_threshold", _FLOAT, "threshold of the image selection, in the scorer's own unit"),
     Column("selection_quantile", _FLOAT, "the same as a quantile of the scores", SCORE),
+    Column("selection_quantiles", _TEXT, "the scores of the whole pool, by percent: `0`, `10`, … `100`", "JSON"),
     Column("fid", _FLOAT, "Fréchet distance of the translated, or of the selected images to the reference"),
     Column("fid_mean_term", _FLOAT, "its part from the means"),
     Column("fid_covariance_term", _FLOAT, "its part from the covariances"),
+    Column("fid_trace", _FLOAT, "trace of the reference's covariance, where images were selected"),
     Column("kid", _FLOAT, "kernel distance of the same features (unbiased: may be below 0)"),
     Column("fid_features", _TEXT, "network and layer of the features"),
     Column("fid_weights_hash", _TEXT, "SHA-256 of that network's weights"),

@@ -1,5 +1,6 @@
 """The graph of night_self_training: the rows of the thesis, what they share, what nobody looks at."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -273,15 +274,19 @@ def test_rows_hold_ratio_threshold_and_distance_of_what_was_selected(tmp_path: P
               "class_accuracy": 0.4, "fwiou": 0.4, "iou": {}, "confusion": [0] * 361, "images": 2, "height": 64,
               "width": 128}  # fmt: skip
     selected = {"fid": 3.0, "selection_threshold": 7.5, "selection_quantile": 0.107}
-    found = {one.stage(checkpoint): {**scores, **(selected if one.distance else {})}
+    told = {"trace": 2.5, "quantiles": [float(score) for score in range(11)]}
+    found = {one.stage(checkpoint): {**scores, **({**selected, **told} if one.distance else {})}
              for one in arm.evaluations for checkpoint in ("best", "final")}  # fmt: skip
     outcome = Outcome("finished", scores=found, training={"unlabeled_images": 171, "unlabeled_ratio": 0.267})
     rows = {(row["evaluation_set"], row["checkpoint"]): row for row in score_rows(trial, outcome, sweep="s", attempt=1)}
     night = rows["night_test", "best"]
     assert {name: night[name] for name in selected} == selected
+    assert night["fid_trace"] == 2.5
+    assert json.loads(night["selection_quantiles"]) == {str(10 * score): score for score in range(11)}
     assert (night["unlabeled_images"], night["unlabeled_ratio"]) == (171, 0.267)
     assert night["selection_set"] == "toy_city/day_val + translated/val"
-    assert rows["day_test", "best"]["selection_threshold"] is None
+    for name in ("selection_threshold", "selection_quantiles", "fid_trace"):
+        assert rows["day_test", "best"][name] is None
 
 
 def test_the_pool_s_city_holds_the_same_days():

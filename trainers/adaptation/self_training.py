@@ -23,7 +23,7 @@ from trainers.adaptation.self_training_config import Config
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import open_split
-from trainers.data.domains import TargetImages
+from trainers.data.domains import TargetImages, check_label_source, check_taught
 from trainers.data.images import SplitImages
 from trainers.data.loader import Batch, training_batches
 from trainers.data.sampling import derive_seed
@@ -43,13 +43,7 @@ def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     supervised.check_sources(config, sources)
     if "pseudo_labels" not in sources:
         raise UserError("self-training needs the input pseudo_labels: a stage that labels its target")
-    labels = dict(sources["pseudo_labels"])
-    for name in ("target", "height", "width"):
-        if name in labels and labels[name] != getattr(config, name):
-            raise UserError(
-                f"the pseudo-labels are made with {name} {labels[name]} and trained on with {getattr(config, name)}; "
-                "give both the same"
-            )
+    check_label_source(sources["pseudo_labels"], config.target, (config.height, config.width))
 
 
 def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, context: TrainContext) -> dict[str, Any]:
@@ -72,11 +66,7 @@ def run(config: Config, inputs: Mapping[str, Path], output: Path, seed: int, con
         pseudo_labels=inputs["pseudo_labels"],
     )
     classes = supervised.learned_classes(labeled)
-    if unlabeled.class_set != classes:
-        raise UserError(
-            f"the teacher learned the classes {unlabeled.class_set}, and the labeled images have {classes}; take a "
-            "teacher that was trained on the same classes"
-        )
+    check_taught(unlabeled, classes)
     batches = compose(config, labeled, unlabeled, seed, context)
     seen = (*config.train, config.target)
     result = supervised.train_segmenter(config, batches, inputs, output, seed, context, class_set=classes, seen=seen)

@@ -9,6 +9,7 @@ network's configuration names.
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from trainers.components.feature_distance import feature_distance
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import open_split
-from trainers.data.domains import DomainBatch, TargetImages, domain_batches
+from trainers.data.domains import DomainBatch, TargetImages, check_label_source, check_taught, domain_batches
 from trainers.data.loader import AugmentedSamples, Batch
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
@@ -183,6 +184,8 @@ def check_domains(config: Config, inputs: Mapping[str, Path]) -> None:
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
     """Refuse a start from another network, and an encoder to stay near that knows nothing."""
     supervised.check_sources(config, sources)
+    if "pseudo_labels" in sources:
+        check_label_source(sources["pseudo_labels"], config.target, config.target_size())
     if config.feature_distance.weight > 0 and "initial" not in sources and config.network.weights == "none":
         raise UserError(
             f"feature_distance.weight {config.feature_distance.weight:g} keeps features near those of random weights; "
@@ -239,7 +242,10 @@ def run_adaptation(
     check_workers(config, context)
     labeled = train_images(config, inputs)
     source = augmented(labeled, config, seed)
-    batches, unlabeled = (open_target or _random_targets)(source, config, inputs, seed, context)
+    classes = learned_classes(labeled)
+    opened = open_target or partial(_random_targets, classes=classes)
+    batches, unlabeled = opened(source, config, inputs, seed, context)
+    ratio = unlabeled / sum(map(len, labeled))
     torch.manual_seed(derive_seed(seed, "initialization"))
     learner = make_learner(
         config,
@@ -255,16 +261,17 @@ def run_adaptation(
     )
     if context.rank == 0:
         seen = (*config.train, config.target)
-        trained = replace(learner.description(), class_set=learned_classes(labeled))
+        trained = replace(learner.description(), class_set=classes)
         write_description(output, trained, seen=seen, initial=inputs.get("initial"))
         learner.write_pictures(output, caption)
-    return {**result, "unlabeled_images": unlabeled}
+    return {**result, "unlabeled_images": unlabeled, "unlabeled_ratio": ratio}
 
 
 def _random_targets(
-    source: AugmentedSamples, config: Config, inputs: Mapping[str, Path], seed: int, context: TrainContext
-) -> OpenedTarget:
-    """Each source image beside a target image drawn independently of it."""
+    source: AugmentedSamples, config: Config, inputs: Mapping[str, Path], seed: int, context: TrainContext, *,
+    classes: str,
+) -> OpenedTarget:  # fmt: skip
+    """Each source image beside a target image drawn independently of it; ``classes`` are those of the source."""
     height, width = config.target_size()
     unlabeled = TargetImages(
         inputs,
@@ -274,6 +281,8 @@ def _random_targets(
         cache_bytes=config.cache_bytes,
         pseudo_labels=inputs.get("pseudo_labels"),
     )
+    if "pseudo_labels" in inputs:
+        check_taught(unlabeled, classes)
     # A teacher sees the target as it is; what changes colors acts on the source.
     clean = config.augmentation.model_copy(update={"photometric": PhotometricConfig()})
     target = AugmentedSamples([unlabeled], clean, batch_size=config.batch_size, seed=derive_seed(seed, "target"))

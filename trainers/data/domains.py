@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
 from trainers.data.datasets import DataSplit, decode
 from trainers.data.images import ImageAndLabel, SplitImages, count_classes
 from trainers.data.label_files import LabelFiles
 from trainers.data.label_spaces import IGNORE_LABEL
 from trainers.data.loader import AugmentedSamples, Batch, training_batches
+from trainers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,33 @@ class TargetImages(SplitImages):
         if self._labels is None:
             return image, torch.full_like(label, IGNORE_LABEL)
         return image, torch.from_numpy(np.array(decode(self._labels.path(index))))
+
+
+def check_taught(unlabeled: TargetImages, classes: str) -> None:
+    """Refuse pseudo-labels of other classes than the labeled images have.
+
+    Raises:
+        UserError: with both class sets.
+    """
+    if unlabeled.class_set != classes:
+        raise UserError(
+            f"the teacher learned the classes {unlabeled.class_set}, and the labeled images have {classes}; take a "
+            "teacher that was trained on the same classes"
+        )
+
+
+def check_label_source(source: BaseConfig, target: DataSplit, size: tuple[int, int]) -> None:
+    """Refuse a stage that labels another split, or in another (height, width), before it runs.
+
+    Raises:
+        UserError: with both values.
+    """
+    made = dict(source)
+    for name, ours in (("target", target), ("height", size[0]), ("width", size[1])):
+        if name in made and made[name] != ours:
+            raise UserError(
+                f"the pseudo-labels are made with {name} {made[name]} and trained on with {ours}; give both the same"
+            )
 
 
 def domain_batches(

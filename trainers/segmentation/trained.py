@@ -152,4 +152,10 @@ def load_predictor(inputs: Mapping[str, Path], checkpoint: str) -> tuple[nn.Modu
     segmenter, trained, step = loaded[0]
     if len(loaded) == 1:
         return segmenter, trained, step
+    for role, (_, other, _) in zip(roles, loaded, strict=True):
+        if other.class_set != trained.class_set:
+            raise UserError(
+                f"{roles[0]} learned the classes {trained.class_set}, and {role} learned {other.class_set}; their "
+                "probabilities cannot be averaged: give segmenters of one class set"
+            )
     return Ensemble([one for one, _, _ in loaded]), trained, max(step for _, _, step in loaded)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +23,9 @@ from trainers.checkpoint import load_state, save_state
 from trainers.components.pseudo_labels import class_thresholds, count_confidences, keep_confident, predict
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, open_split
+from trainers.data.datasets import DATASETS, decode, open_split
 from trainers.data.domains import TargetImages
-from trainers.data.label_files import link_labels, write_index, write_label
+from trainers.data.label_files import label_path, link_labels, write_index, write_label
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES
 from trainers.data.loader import evaluation_batches
 from trainers.errors import UserError
@@ -56,7 +57,13 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
-    """Refuse teachers that learned different classes before they are trained."""
+    """Refuse teachers that learned different classes before they are trained, and one view that has to agree."""
+    teachers = sum(role == "segmenter" or role.startswith("segmenter_") for role in sources)
+    if config.agreement and teachers * config.views() == 1:
+        raise UserError(
+            "agreement compares predictions, and one segmenter on one view makes a single one; set flip or scales, or "
+            "give a second segmenter"
+        )
     known = {}
     for role, source in sources.items():
         if role == "segmenter" or role.startswith("segmenter_"):
@@ -87,12 +94,20 @@ def run(
     thresholds = _thresholds(config, progress).to(context.device)
     _write(network, images, thresholds, config, progress, output, context)
     context.barrier()
+    kept = progress.kept
+    if not kept[:NUM_CLASSES].any():
+        asked = f"reaches threshold {config.threshold:g}" if config.keep == "threshold" else "is kept"
+        agreed = "on which all agree " if config.agreement else ""
+        raise UserError(
+            f"no pixel of {config.target} has a pseudo-label: no prediction {agreed}{asked}; lower the threshold, or "
+            "set keep class_quantile"
+        )
     if context.rank == 0:
         write_index(
             output, config.target, images=len(images), height=config.height, width=config.width,
             class_set=trained.class_set,
         )  # fmt: skip
-    kept = progress.kept
+        _draw(network, images, config, output)
     return {
         "images": len(images),
         "kept": float(kept[:NUM_CLASSES].sum() / kept.sum()),
@@ -105,7 +120,7 @@ def _thresholds(config: Config, progress: Progress) -> Tensor:
     """The lowest bin of each class that is kept."""
     if config.keep == "class_quantile":
         return class_thresholds(progress.counts, quantile=config.quantile, cap=config.cap)
-    lowest = 0 if config.keep == "all" else round(config.threshold * config.bins)
+    lowest = 0 if config.keep == "all" else min(round(config.threshold * config.bins), config.bins - 1)
     return torch.full((NUM_CLASSES,), lowest, dtype=torch.int64)
 
 
@@ -136,7 +151,6 @@ def _write(
     """The second pass, or the only one: labels."""
     new = torch.zeros(NUM_CLASSES + 1, dtype=torch.int64, device=context.device)
     index = progress.written + context.rank
-    drawn = set(evenly_spaced(NUM_PICTURES, len(images)))
     before = len(images) if config.keep == "class_quantile" else 0
     for done, predicted, due in _rounds(network, images, config, progress.written, context):
         if predicted is not None:
@@ -144,10 +158,8 @@ def _write(
             labels = keep_confident(labels, confidence, thresholds, config.bins)
             labels = labels.where(agree, IGNORE_LABEL) if config.agreement else labels
             new += torch.bincount(labels.clamp_max(NUM_CLASSES).flatten(), minlength=NUM_CLASSES + 1)
-            for one, sureness in zip(labels.to(torch.uint8).cpu(), confidence.cpu(), strict=True):
+            for one in labels.to(torch.uint8).cpu():
                 write_label(output, index, one.numpy())
-                if index in drawn and context.rank == 0:
-                    _draw(output, index, images, one, sureness)
                 index += context.world_size
         if due:
             progress.kept = progress.kept + context.all_reduce(new).cpu()
@@ -207,12 +219,18 @@ def _resume(config: Config, output: Path, context: TrainContext) -> Progress:
     return Progress(**load_state(checkpoint / PROGRESS))
 
 
-def _draw(output: Path, index: int, images: TargetImages, labels: Tensor, confidence: Tensor) -> None:
-    tiles = {
-        "target": images[index][0].permute(1, 2, 0).contiguous().numpy(),
-        "pseudo-label": labels.numpy(),
-        "confidence": (confidence * 255).to(torch.uint8).unsqueeze(-1).expand(-1, -1, 3).contiguous().numpy(),
-    }
-    share = float((labels != IGNORE_LABEL).float().mean())
-    caption = f"{100 * share:.1f} % of the pixels are kept"
-    write_panel(output, f"{index:06d}", tiles, title=images.samples[index].image.stem, caption=caption)
+def _draw(network: nn.Module, images: TargetImages, config: Config, output: Path) -> None:
+    """Some images beside their labels and the confidence in them, which is predicted again."""
+    device = next(network.parameters()).device
+    for index in evenly_spaced(NUM_PICTURES, len(images)):
+        image = images[index][0]
+        _, confidence, _ = _predict(network, image[None].to(device), config)
+        labels = np.asarray(decode(label_path(output, index)))
+        tiles = {
+            "target": image.permute(1, 2, 0).contiguous().numpy(),
+            "pseudo-label": labels,
+            "confidence": (confidence.cpu() * 255).to(torch.uint8).permute(1, 2, 0).expand(-1, -1, 3).numpy(),
+        }
+        share = float((labels != IGNORE_LABEL).mean())
+        caption = f"{100 * share:.1f} % of the pixels are kept"
+        write_panel(output, f"{index:06d}", tiles, title=images.samples[index].image.stem, caption=caption)

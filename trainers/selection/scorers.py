@@ -39,10 +39,12 @@ def mahalanobis(vectors: Vectors, reference: Statistics, *, shrinkage: float) ->
         UserError: C is singular, as without shrinkage where images are fewer than dimensions.
     """
     dimensions = len(reference.mean)
+    # Rounding may hide a singular covariance from the factorization.
+    singular = shrinkage == 0 and reference.count <= dimensions
     scale = reference.covariance.trace() / dimensions
     identity = torch.eye(dimensions, dtype=torch.float64)
     factor, failed = torch.linalg.cholesky_ex((1 - shrinkage) * reference.covariance + shrinkage * scale * identity)
-    if int(failed):
+    if singular or int(failed):
         raise UserError(
             f"the covariance of {reference.count} images in {dimensions} dimensions cannot be inverted with shrinkage "
             f"{shrinkage:g}; raise shrinkage, or take a layer of fewer dimensions"

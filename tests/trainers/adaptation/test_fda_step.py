@@ -15,8 +15,10 @@ from trainers.components.configs import NetworkConfig
 from trainers.context import PlainContext
 from trainers.data.datasets import DataSplit
 from trainers.data.label_files import write_index, write_label
+from trainers.errors import UserError
 from trainers.networks.segmentation import build_segmenter
 from trainers.segmentation.trained import Ensemble, Trained, load_predictor, write_description
+from trainers.selection.pseudo_labels_config import Config as LabelsConfig
 
 NIGHT = DataSplit(dataset="toy_city", split="night_val")
 WEIGHT = 0.25
@@ -57,6 +59,23 @@ def test_labels_of_an_earlier_stage_are_learned_from_where_there_are_any(toy_cit
         assert found["loss"] == pytest.approx([sum(step) for step in zip(*parts, strict=True)], rel=1e-5)
     assert with_labels["pseudo_label"][0] > 1  # Random labels are learned by nobody in a step.
     assert with_labels["cross_entropy"][1] != without["cross_entropy"][1]
+
+
+def test_labels_of_other_classes_or_of_another_size_are_refused(toy_city: Path, tmp_path: Path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for index in range(3):
+        write_label(labels, index, np.zeros((32, 64), np.uint8))
+    write_index(labels, NIGHT, images=3, height=32, width=64, class_set="camvid11")
+    with pytest.raises(UserError, match="the teacher learned the classes camvid11, and the labeled images have city"):
+        curves(toy_city, tmp_path / "run", pseudo_labels=labels)
+    common = {"train": ["toy_city/day_train"], "select": "toy_city/day_val", "height": 32, "width": 64}
+    config = Config.model_validate({**common, "target": "toy_city/night_val"})
+    made = LabelsConfig.model_validate({"target": "toy_city/night_val", "height": 32, "width": 64})
+    fda.check_sources(config, {"pseudo_labels": made})
+    for field, value in (("width", 96), ("target", DataSplit(dataset="toy_city", split="night_train"))):
+        with pytest.raises(UserError, match=f"made with {field} {value} and trained on with"):
+            fda.check_sources(config, {"pseudo_labels": made.model_copy(update={field: value})})
 
 
 def test_an_ensemble_s_probability_is_the_mean_of_its_members(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The stage that labels a split: what is kept, averaged views, agreement, a kill in between, unfit teachers."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.references import selection as reference
+from tests.references.adaptation import class_threshold
 from trainers.components.configs import NetworkConfig
 from trainers.context import PlainContext
 from trainers.data.datasets import DataSplit
@@ -80,8 +82,10 @@ def test_what_is_kept(keep: str, toy_city: Path, teachers: list[Path], tmp_path:
     result = label(tmp_path, inputs, keep=keep, threshold=middle)
     found = torch.from_numpy(np.stack(labels_of(tmp_path))).long()
     if keep == "class_quantile":
-        thresholds = [result["thresholds"][name] for name in result["thresholds"]]
-        limit = torch.tensor(thresholds)[expected]
+        limits = torch.zeros(19)
+        for train_id in expected.unique().tolist():
+            limits[train_id] = class_threshold(confidence[expected == train_id].tolist(), quantile=0.66, cap=0.9)
+        limit = limits[expected]
     else:
         limit = torch.full_like(confidence, middle if keep == "threshold" else 0.0)
     sure = (confidence - limit).abs() > 1e-3  # A bin's width, and other batches.
@@ -148,6 +152,45 @@ def test_a_scale_sees_the_image_at_another_size_and_answers_in_its_own():
     assert float(confidence[..., 0].min()) > 0.99
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_stage_averages_the_views_that_it_is_asked_for(
+    members: int, toy_city: Path, teachers: list[Path], tmp_path: Path
+):
+    inputs = {"toy_city": toy_city, **dict(zip(("segmenter", "segmenter_2"), teachers[:members], strict=False))}
+    views: dict[str, Any] = {"scales": (1.0, 2.0), "flip": True}
+    label(tmp_path, inputs, keep="all", **views)
+    networks = [load_predictor({"segmenter": teacher}, "final")[0].eval() for teacher in teachers[:members]]
+    images = TargetImages(inputs, DataSplit.model_validate("toy_city/day_train"), height=32, width=64)
+    with torch.no_grad():
+        expected = torch.cat([averaged(networks, images[index][0][None], **views)[0] for index in range(len(images))])
+    found = torch.from_numpy(np.stack(labels_of(tmp_path))).long()
+    assert (found == expected).float().mean() > 0.999
+    assert (found == predictions(inputs)[0]).float().mean() < 0.999
+
+
+def test_what_keeps_nothing_or_filters_nothing_is_refused(toy_city: Path, teachers: list[Path], tmp_path: Path):
+    inputs = {"toy_city": toy_city, "segmenter": teachers[0]}
+    with pytest.raises(
+        UserError, match="no pixel of toy_city/day_train has a pseudo-label: no prediction reaches threshold 1; "
+    ):
+        label(tmp_path, inputs, keep="threshold", threshold=1.0)
+    common = {"target": "toy_city/day_train", "height": 32, "width": 64, "agreement": True}
+    city = SupervisedConfig.model_validate(
+        {"train": ["toy_city/day_train"], "select": "toy_city/day_val", "height": 32, "width": 64}
+    )
+    with pytest.raises(UserError, match=r"one segmenter on one view makes a single one; set flip"):
+        pseudo_labels.check_sources(Config.model_validate(common), {"segmenter": city})
+    pseudo_labels.check_sources(Config.model_validate({**common, "flip": True}), {"segmenter": city})
+    pseudo_labels.check_sources(Config.model_validate(common), {"segmenter": city, "segmenter_2": city})
+
+
+def test_segmenters_of_different_classes_are_not_averaged(teachers: list[Path], tmp_path: Path):
+    shutil.copytree(teachers[1], tmp_path / "camvid")
+    write_description(tmp_path / "camvid", Trained(NetworkConfig(), 32, 64, class_set="camvid11"))
+    with pytest.raises(UserError, match="segmenter learned the classes cityscapes19, and segmenter_2 learned camvid11"):
+        load_predictor({"segmenter": teachers[0], "segmenter_2": tmp_path / "camvid"}, "final")
+
+
 def test_agreement_drops_what_the_segmenters_dispute(toy_city: Path, teachers: list[Path], tmp_path: Path):
     inputs = {"toy_city": toy_city, "segmenter": teachers[0], "segmenter_2": teachers[1]}
     result = label(tmp_path, inputs, keep="all", agreement=True)
@@ -178,10 +221,14 @@ def test_a_killed_labeling_goes_on_behind_its_last_checkpoint(
     monkeypatch.setattr(pseudo_labels, "_predict", lambda *given: (seen.append(1), predict(*given))[1])
     resumed = label(tmp_path / "killed", inputs, **options)
     assert resumed == whole
-    assert len(seen) == (14 if keep == "class_quantile" else 7) - kill_at
+    assert len(seen) == (14 if keep == "class_quantile" else 7) - kill_at + pseudo_labels.NUM_PICTURES
     pairs = list(zip(labels_of(tmp_path / "killed"), labels_of(tmp_path / "whole"), strict=True))
     assert len(pairs) == 7
     assert all(np.array_equal(one, other) for one, other in pairs)
+    shown, all_shown = ({path.name: path.read_bytes() for path in (tmp_path / run / "output" / "pictures").iterdir()}
+                        for run in ("killed", "whole"))  # fmt: skip
+    assert shown == all_shown
+    assert len(shown) == 3 * pseudo_labels.NUM_PICTURES
 
 
 def test_teachers_of_different_classes_are_refused():

@@ -72,6 +72,9 @@ def test_mahalanobis_equals_the_loop(shrinkage: float):
 def test_mahalanobis_without_shrinkage_needs_more_images_than_dimensions():
     with pytest.raises(UserError, match=r"3 images in 4 dimensions cannot be inverted with shrinkage 0; raise"):
         mahalanobis(POOL, fit(REFERENCE[:3]), shrinkage=0.0)
+    for seed in range(50):  # Rounding makes some of these look as if they could.
+        with pytest.raises(UserError, match="4 images in 4 dimensions cannot be inverted"):
+            mahalanobis(POOL, fit(vectors(4, seed)), shrinkage=0.0)
     assert mahalanobis(POOL, fit(REFERENCE[:3]), shrinkage=0.1).isfinite().all()
 
 
