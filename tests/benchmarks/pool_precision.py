@@ -40,15 +40,16 @@ def main() -> None:
     band = study.stages["select_his"].config.model_copy(update={"unlabeled_ratio": None})
     shares = [(scorer, base.model_copy(update={"scorer": scorer, "quantile": QUANTILE, "unlabeled_ratio": None}))
               for scorer in SCORERS]  # fmt: skip
-    for name, config in [*shares, ("histogram, the study's band", band)]:
+    for label, config in [*shares, ("histogram, the study's band", band)]:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder)
             result = select_images.run(config, inputs, output, None, PlainContext(output / "checkpoints"))
             precision, share = precision_by_provenance(
                 output / "scores.parquet", inputs["toy_city"] / "night_pool" / "provenance.csv"
             )
-        print(f"{name}: {100 * precision:.0f} % of {result['images']} are night (of the pool {100 * share:.0f} %), "
-              f"distance {result['fid']:.3g} = {result['fid_mean_term']:.3g} + {result['fid_covariance_term']:.3g}")  # fmt: skip
+        terms = [result[name] for name in ("fid", "fid_mean_term", "fid_covariance_term")]
+        taken = f"{100 * precision:.0f} % of {result['images']} are night (of the pool {100 * share:.0f} %)"
+        print(f"{label}: {taken}, distance {terms[0]:.3g} = {terms[1]:.3g} + {terms[2]:.3g}")
 
 
 if __name__ == "__main__":
