@@ -1,8 +1,8 @@
 """Does a selection pick the right part of the dirty pool? Precision of each scorer by the pool's hidden provenance.
 
-``python -m tests.benchmarks.pool_precision --storage DIR``, where arm 7.1 of ``night_self_training`` (Toy City) has run:
-every scorer sorts that pool by the features, the reference and the colors that are there already. Precision is the
-share of what is taken that is truly night; nothing but this check reads what the images are.
+``python -m tests.benchmarks.pool_precision --storage DIR``, where arm 4.1 of ``night_self_training`` (Toy City) has
+run: every scorer sorts that pool by the features, the reference and the colors that are there already. Precision is
+the share of what is taken that is truly night; nothing but this check reads what the images are.
 """
 
 import argparse
@@ -25,7 +25,7 @@ QUANTILE = 0.107
 def main() -> None:
     """A line for each scorer: as the study's share of the lowest scores, brightness also as its band."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pool_precision", description=__doc__)
-    parser.add_argument("--storage", type=Path, required=True, help="storage of a finished arm 7.1 and 4.1")
+    parser.add_argument("--storage", type=Path, required=True, help="storage of a finished arm 4.1")
     storage = parser.parse_args().storage
     study = build("night_self_training", "toy_city")
     planned = plan(study, study.arms["4.1"], seeds=Seeds(0, 0, "declared"), fingerprints=str)
