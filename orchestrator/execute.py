@@ -202,7 +202,7 @@ class Walk:
         method, inputs = one.method.load(), self._inputs(one)
         method.check(one.config, inputs)
         try:
-            with self._passing_on_warnings(one.name):
+            with self._passing_on_warnings(one.name), _keeping_tf32():
                 result: dict[str, Any] = method.run(one.config, inputs, output, one.seed, stage_context)
         finally:
             stage_context.settle()
@@ -254,3 +254,16 @@ class Walk:
 
         agreed: list[int] = context.all_reduce(torch.tensor(values, device=context.device)).tolist()
         return agreed
+
+
+@contextmanager
+def _keeping_tf32() -> Iterator[None]:
+    """Stages that predict switch TF32 off: what trains after one shall not depend on whether it was a hit."""
+    import torch
+
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before

@@ -183,3 +183,26 @@ def test_the_seconds_of_earlier_attempts_count(tmp_path, monkeypatch):
     assert report.seconds == 123.0
     (again,) = walk(tmp_path, ends=["source"])
     assert (again.hit, again.seconds) == (True, 123.0)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_stage_that_switches_tf32_leaves_it_to_the_next_as_it_was(allowed, tmp_path, monkeypatch):
+    import torch
+
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = allowed
+    seen, run = [], fakes.run
+
+    def switching(*arguments):
+        seen.append((products.allow_tf32, convolutions.allow_tf32))
+        products.allow_tf32 = convolutions.allow_tf32 = not allowed
+        return run(*arguments)
+
+    for name in fakes.SEED_FROM:
+        monkeypatch.setattr(sys.modules[f"fakes.{name}"], "run", switching)
+    try:
+        walk(tmp_path)
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
+    assert seen == [(allowed, allowed)] * len(ALL)
