@@ -270,7 +270,7 @@ def toy_city() -> SelfTraining:
 
 
 def camvid() -> SelfTraining:
-    """Photographs at 96×128, 480 + 240 steps; every arm's unlabeled images are of ``dusk_adapt``, 62 of one drive.
+    """Photographs at 96×128, 320 + 160 steps; every arm's unlabeled images are of ``dusk_adapt``, 62 of one drive.
 
     They are no pool to take a tenth of: ``fid`` takes the nearer half, ``his`` leaves out the darkest and brightest.
     """

@@ -249,7 +249,7 @@ def camvid_study() -> NightTranslation:
     """Photographs by day and at dusk, 96×128: ``toy_study`` for a domain of 62 images and their 31 labeled ones."""
     toy, gaps = toy_study(), camvid().stages["train"].config
     assert isinstance(gaps, SupervisedConfig)
-    loop = LoopConfig(steps=480, score_every_steps=80, log_every_steps=20, checkpoint_every_steps=80)
+    loop = LoopConfig(steps=320, score_every_steps=80, log_every_steps=20, checkpoint_every_steps=80)
     size = {"height": 96, "width": 128}
     return NightTranslation(
         segmenter=gaps.model_copy(update={**size, "batch_size": 4, "loss": LossConfig(), "loop": loop}),
@@ -264,7 +264,7 @@ def camvid_study() -> NightTranslation:
             **size,
             "source": "camvid/day_train",
             "target": "camvid/dusk_adapt",
-            "loop": {**toy.unit["loop"], "steps": 1000},
+            "loop": {**toy.unit["loop"], "steps": 600, "score_every_steps": 100},
         },
         inference={f"inference_{name}": pixels for name, pixels in size.items()},
         # 64 dimensions, which 62 images nearly fill.
