@@ -264,6 +264,8 @@ def camvid_study() -> NightTranslation:
             **size,
             "source": "camvid/day_train",
             "target": "camvid/dusk_adapt",
+            # As the source crops 256×256 of larger images.
+            "augmentation": {"crop_height": 64, "crop_width": 64},
             "loop": {**toy.unit["loop"], "steps": 600, "score_every_steps": 100},
         },
         inference={f"inference_{name}": pixels for name, pixels in size.items()},
