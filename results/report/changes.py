@@ -22,7 +22,7 @@ def changes(rows: pd.DataFrame, ranking: Ranking, baseline: str | None) -> list[
     arms = list(dict.fromkeys(arm_of[one.hash] for one in ranking.configurations))
     shown = [arm for arm in arms if arm != baseline][:MAX_ARMS]
     metrics = leaderboard.class_metrics(best)
-    if baseline not in arms or not shown or not metrics:
+    if baseline is None or baseline not in arms or not shown or not metrics:
         return []
     try:  # Without their sweep, for an arm may be called as its sweep is.
         table = leaderboard.compare(best.assign(sweep=""), baseline, *shown, metric=metrics)
