@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tests.references import recombination as reference
+from tests.trainers.ranks import Rank
 from trainers.components.class_laws import LAWS
 from trainers.context import PlainContext
 from trainers.data import made_files, recombine, recombiner
@@ -246,19 +247,6 @@ def test_a_kill_costs_the_maps_since_the_last_checkpoint(
     assert len(written) == 3 * 4
     assert again == whole
     assert tree(tmp_path / "again") == tree(tmp_path / "whole")
-
-
-class Rank(PlainContext):
-    """One of two ranks that run one after the other: sums over both are given, not made."""
-
-    def __init__(self, folder: Path, rank: int, sums: list[torch.Tensor]) -> None:
-        super().__init__(folder)
-        self.rank, self.world_size, self._sums = rank, 2, sums
-
-    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        self._sums.append(tensor.clone())
-        others = [one for one in self._sums[:-1] if one.shape == tensor.shape]
-        return sum(others, tensor.clone())
 
 
 def test_ranks_share_the_maps(roots: dict[str, Path], tmp_path: Path):
