@@ -113,6 +113,8 @@ class Experiment:
     searches: Mapping[str, Mapping[str, str]]
     """Name of a search → {stage: space in ``search_spaces``}; the first is the default."""
     objective: Literal["source_miou", "target_infomax", "target_miou"]
+    baseline: str | None = None
+    """Arm that a report compares the others with, class by class."""
 
     def with_configs(self, configs: Mapping[str, Config]) -> "Experiment":
         """The same graph with other configurations for some stages, and for those that follow them.

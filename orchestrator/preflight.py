@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from orchestrator.cluster import absolute, connect, is_on_cluster
 from orchestrator.files import publish_json, read_json, require_writable
-from orchestrator.graph import CHECKPOINTS, Arm, Experiment, Stage, external_splits
+from orchestrator.graph import Arm, Experiment, external_splits
+from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
 from orchestrator.resources import cluster_nodes, num_cpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
-from trainers.data.overlap import check_apart
 from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 
@@ -191,50 +191,6 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
         gpus=gpus,
         collective_seconds=request.collective_seconds,
     )
-
-
-LEARNED_FROM = ("train", "source", "more_sources", "target", "pool")
-"""Fields that name what a stage learns from, or chooses what to learn from; of the methods below ``split`` too."""
-LEARNED_FROM_SPLIT = ("features", "recombine")
-
-
-def check_targets(experiment: Experiment, arms: Iterable[Arm], roots: Mapping[str, Path]) -> None:
-    """Refuse an arm that learns from images which it is reported on, with labels or without, or chooses by them.
-
-    Raises:
-        UserError: with an image that both splits have.
-    """
-    pairs: dict[tuple[str, str], tuple[str, DataSplit, DataSplit]] = {}
-    for arm in arms:
-        learned = [
-            found for name in experiment.upstream([arm.train]) for found in learned_splits(experiment.stages[name])
-        ]
-        for evaluation in arm.evaluations:
-            if evaluation.role != "select":
-                report = reported_split(experiment, experiment.stages[evaluation.stage(CHECKPOINTS[0])])
-                for what, split in learned:
-                    pairs[str(split), str(report)] = (what, split, report)  # Of several names the nearest to the end.
-    for _, (what, split, report) in sorted(pairs.items(), key=lambda item: item[0]):
-        check_apart(roots, split, report, what=what)
-
-
-def learned_splits(stage: Stage) -> list[tuple[str, DataSplit]]:
-    """(Field, split) of everything that a stage learns from; a translation learns nothing."""
-    if stage.method == "translate":
-        return []
-    fields = (*LEARNED_FROM, *(("split",) if stage.method in LEARNED_FROM_SPLIT else ()))
-    given = ((name, getattr(stage.config, name, None)) for name in fields)
-    each = ((name, one) for name, value in given for one in (value if isinstance(value, tuple) else (value,)))
-    return [(name, one) for name, one in each if isinstance(one, DataSplit)]
-
-
-def reported_split(experiment: Experiment, stage: Stage) -> DataSplit:
-    """What an evaluation scores; of translated images those that they were made of."""
-    split = DataSplit.model_validate(stage.config.model_dump()["split"])
-    while split.dataset == "translated" and "translated" in stage.inputs:
-        stage = experiment.stages[stage.inputs["translated"]]
-        split = DataSplit.model_validate(stage.config.model_dump()[split.split])
-    return split
 
 
 def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:

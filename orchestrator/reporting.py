@@ -22,6 +22,7 @@ from trainers.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from orchestrator.graph import Experiment
     from results.report.ranking import Configuration
 
 MIN_CONFIGURATIONS, RELIABLE_CONFIGURATIONS, RESAMPLES = 8, 30, 20
@@ -34,7 +35,8 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
     """The material of one sweep, from ``rows``, the rows of that sweep alone."""
     from results.report.ranking import rank
 
-    objective = _objective(rows)
+    experiment = _experiment(rows)
+    objective = None if experiment is None else experiment.objective
     ranked = rank(rows, objective)
     finished = rows[rows["status"] == "finished"].drop_duplicates("trial")
     artifacts = [_artifacts(storage, stages) for stages in finished.drop_duplicates("arm")["stages"]]
@@ -43,6 +45,7 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
     shown = _shown(finished, ranked.configurations)
     return Material(
         objective=objective,
+        baseline=None if experiment is None else experiment.baseline,
         planned_trials=_planned_trials(storage, sweep),
         methods={name: one.manifest["method"] for known in artifacts for name, one in known.items()},
         links=[link for known in artifacts for link in _links(known)],
@@ -97,10 +100,10 @@ def _spread(values: Sequence[float]) -> float:
     return statistics.stdev(values)
 
 
-def _objective(rows: pd.DataFrame) -> str | None:
-    """What the experiment maximizes; ``None`` for an experiment that this code does not know."""
+def _experiment(rows: pd.DataFrame) -> Experiment | None:
+    """What the rows are of; ``None`` for an experiment that this code does not know."""
     try:
-        return build(rows["experiment"].iloc[0]).objective
+        return build(rows["experiment"].iloc[0])
     except UserError:
         return None
 

@@ -117,8 +117,19 @@ DEHAZING = Study(
     ),
 )
 
-RARE = ("wall", "fence", "pole", "traffic_light", "train")
+DOCUMENT_FIVE = Measure(
+    "the document's five",
+    "day_test",
+    ("iou.wall", "iou.fence", "iou.pole", "iou.traffic_light", "iou.train"),
+)
 """The classes that the label balancing document adds."""
+
+RAREST_FIVE = Measure(
+    "the five rarest here",
+    "day_test",
+    ("iou.traffic_light", "iou.traffic_sign", "iou.motorcycle", "iou.bicycle", "iou.fence"),
+)
+"""Those with the fewest pixels of Toy City's days."""
 
 LABEL_BALANCING = Study(
     experiment="label_balancing",
@@ -137,7 +148,7 @@ LABEL_BALANCING = Study(
         "copy_paste",
         "copy_paste_recon",
     ),
-    measures=(Measure("the five rare classes", "day_test", tuple(f"iou.{name}" for name in RARE)),),
+    measures=(DOCUMENT_FIVE, RAREST_FIVE),
     said={
         "baseline": "77.31",
         "add_single": "78.65",
@@ -147,6 +158,20 @@ LABEL_BALANCING = Study(
         "style": "78.82",
     },
 )
+
+BALANCING_QUESTIONS = tuple(
+    Question(text, baseline, arm, "day_test", said=said if measure is None else "", measure=measure)
+    for text, baseline, arm, said, measures in (
+        ("Generated or pasted pixels, five classes", "copy_paste", "add_multi", "", (None, DOCUMENT_FIVE)),
+        ("Generated or pasted pixels, all classes", "copy_paste_recon", "recon", "", (None, DOCUMENT_FIVE)),
+        ("Generated, or rare classes drawn more often", "rare_classes", "recon", "", (None, DOCUMENT_FIVE)),
+        ("Generated, or other colors", "traditional", "recon", "+2.10", (None, DOCUMENT_FIVE)),
+        ("Generated, or nothing", "baseline", "recon", "+2.10", (None, DOCUMENT_FIVE)),
+        ("Without what the baseline disagrees with", "recon", "recon_filtered", "", (None,)),
+    )
+    for measure in measures
+)
+"""Is the generator worth it: its images against what costs no generator, the maps being the same where they can."""
 
 SELF_TRAINING = Study(
     experiment="night_self_training",

@@ -86,10 +86,31 @@ class Question:
     evaluation_set: str
     said: str = ""
     """Difference in mIoU points that the document gives."""
+    measure: Measure | None = None
+    """Scores of classes whose mean is compared instead of the mIoU, on the same evaluation set."""
+
+    def __post_init__(self) -> None:
+        """Refuse a measure that is no mean of scores, for better is more here, and one of another set."""
+        if self.measure is not None and not set(self.measure.columns) <= set(SCORE_NAMES):
+            raise ValueError(f"{self.measure.name} of {self.text!r} is no mean of scores")
+        if self.measure is not None and self.measure.evaluation_set != self.evaluation_set:
+            raise ValueError(f"{self.measure.name} of {self.text!r} is not measured on {self.evaluation_set}")
+
+    def compared(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The comparison of the two arms, paired by seed."""
+        rows = rows[rows["evaluation_set"] == self.evaluation_set]
+        if self.measure is not None:
+            rows = rows.assign(miou=rows[list(self.measure.columns)].astype(float).mean(axis=1))
+        return leaderboard.compare(rows, self.baseline, self.arm)
+
+    def where(self) -> str:
+        """Arms, evaluation set and, where it is not the mIoU, what is compared."""
+        measured = "" if self.measure is None else f", {self.measure.name}"
+        return f"`{self.arm}` against `{self.baseline}`, `{self.evaluation_set}`{measured}"
 
 
 def questions_table(experiment: str, preset: str, questions: Sequence[Question], rows: pd.DataFrame) -> str:
-    """A line for each question whose two arms have published runs: mIoU (%) of both, and the paired difference.
+    """A line for each question whose two arms have published runs: mIoU (%), or measure, of both, and the difference.
 
     Intervals as in ``study_table``; the verdict is by p after Holm's correction over all questions together.
     """
@@ -99,15 +120,13 @@ def questions_table(experiment: str, preset: str, questions: Sequence[Question],
     asked = [one for one in questions if {one.baseline, one.arm} <= known]
     if not asked:
         return NO_RUNS
-    found = pd.concat(
-        leaderboard.compare(rows[rows["evaluation_set"] == one.evaluation_set], one.baseline, one.arm) for one in asked
-    )
+    found = pd.concat(one.compared(rows) for one in asked)
     is_said = any(one.said for one in asked)
     found["verdict"] = verdicts(found.assign(p_holm=holm(found["p"])))
     lines = [
         (
             question.text,
-            f"`{question.arm}` against `{question.baseline}`, `{question.evaluation_set}`",
+            question.where(),
             f"{100 * line['other_mean']:.1f} : {100 * line['baseline_mean']:.1f}",
             _difference(line),
             str(line["verdict"]),
@@ -117,7 +136,8 @@ def questions_table(experiment: str, preset: str, questions: Sequence[Question],
         for question, (_, line) in zip(asked, found.iterrows(), strict=True)
     ]
     said = ("the document",) if is_said else ()
-    return markdown(("question", "arms", "mIoU", "difference (95 %)", "verdict", *said, "seeds"), lines)
+    score = "mean IoU" if any(one.measure for one in asked) else "mIoU"
+    return markdown(("question", "arms", score, "difference (95 %)", "verdict", *said, "seeds"), lines)
 
 
 PROXIES = {"infomax": "target_infomax", "source mIoU": "source_miou"}

@@ -19,6 +19,7 @@ from results.exports import markdown
 from results.schema import COLUMNS
 from results.studies import (
     ADAPTATION,
+    BALANCING_QUESTIONS,
     BIMIX_QUESTIONS,
     DEHAZING,
     DUSK,
@@ -155,6 +156,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "self-training at dusk": partial(study_table, DUSK_SELF_TRAINING),
     "night proxies": partial(proxies_table, NIGHT_SWEEPS),
     "label balancing": partial(study_table, LABEL_BALANCING),
+    "is the generator worth it": partial(questions_table, "label_balancing", "toy_city", BALANCING_QUESTIONS),
 }
 """Every table that a README may ask for: the published rows → Markdown."""
 

@@ -102,6 +102,7 @@ def experiment(
         arms=study.arms,
         searches={"supplement": {"maps_recon": "supplement"}},
         objective="source_miou",
+        baseline="baseline",
     )
 
 

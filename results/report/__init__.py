@@ -57,7 +57,7 @@ def render(
 
 def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material, max_bytes: int) -> dict[str, Any]:
     """Everything that the template shows of one sweep."""
-    from results.report import ranking, search
+    from results.report import changes, ranking, search
 
     sections = _sections()
     ranked = ranking.rank(rows, material.objective)
@@ -71,6 +71,7 @@ def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material, ma
         "summary": sections.summary(ranked),
         "curves": sections.curves(curves, rows, ranked),
         "classes": sections.classes(rows, ranked),
+        "changes": changes.changes(rows, ranked, material.baseline),
         "plots": search.plots(rows, ranked, material),
         "parallel": search.parallel(ranked),
         "stages": sections.stages(rows, material),

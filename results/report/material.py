@@ -32,6 +32,8 @@ class Material:
 
     objective: str | None = None
     """Column that the search maximized; ``None`` ranks by the mIoU of the select split."""
+    baseline: str | None = None
+    """Arm that the experiment compares its others with."""
     planned_trials: int | None = None
     methods: Mapping[str, str] = field(default_factory=dict)
     """Stage → method."""

@@ -197,7 +197,7 @@ def _hits(rows: pd.DataFrame) -> Counter[str]:
 
 
 def pictures(material: Material, *, max_bytes: int) -> dict[str, Any]:
-    """Per stage its panels, each a row of pictures, as long as all of them fit into ``max_bytes`` of the file."""
+    """Per stage its panels, each a row of pictures; one that ``max_bytes`` of the file have no room for is left out."""
     room = max_bytes
     panels: dict[tuple[str, str], list[Picture]] = {}
     for one in material.pictures:
@@ -205,10 +205,11 @@ def pictures(material: Material, *, max_bytes: int) -> dict[str, Any]:
     groups: dict[str, list[dict[str, Any]]] = {}
     left_out = 0
     for (stage, title), own in panels.items():
-        room -= sum(len(one.png) for one in own) * 4 // 3
-        if room < 0:
+        size = sum(len(one.png) for one in own) * 4 // 3
+        if size > room:
             left_out += 1
             continue
+        room -= size
         caption = next((one.caption for one in own if one.caption), "")
         panel = {"title": title, "caption": caption, "tiles": [_tile(one) for one in own]}
         groups.setdefault(stage, []).append(panel)

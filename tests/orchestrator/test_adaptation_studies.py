@@ -7,8 +7,8 @@ from optuna.distributions import FloatDistribution
 
 from orchestrator.experiments import build
 from orchestrator.graph import Experiment, Seeds, plan
+from orchestrator.leakage import check_targets
 from orchestrator.overrides import assign
-from orchestrator.preflight import check_targets
 from orchestrator.spaces import check_space_methods, search_space
 from trainers.errors import UserError
 

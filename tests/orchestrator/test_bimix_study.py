@@ -7,8 +7,8 @@ import pytest
 from orchestrator.experiments import build
 from orchestrator.experiments.bimix import ABLATIONS
 from orchestrator.graph import Experiment, Seeds, plan
+from orchestrator.leakage import check_targets
 from orchestrator.overrides import assign
-from orchestrator.preflight import check_targets
 from trainers.config import keyed
 from trainers.errors import UserError
 

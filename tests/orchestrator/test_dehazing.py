@@ -9,7 +9,8 @@ from orchestrator.experiments import build
 from orchestrator.explain import unseeded
 from orchestrator.graph import CHECKPOINTS, Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
-from orchestrator.preflight import check_methods, check_targets
+from orchestrator.leakage import check_targets
+from orchestrator.preflight import check_methods
 from orchestrator.record import score_rows
 from orchestrator.trial import QUALITIES, Place, Trial
 from results.schema import COLUMNS

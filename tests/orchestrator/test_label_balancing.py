@@ -33,8 +33,10 @@ def test_arms_differ_from_the_baseline_in_one_thing(study: Experiment):
     assert differences(study, "style") == set()
     assert study.stages["train_style"].method == "fda"
     assert training(study, "style").entropy_weight == 0
+    assert training(study, "style").beta == {"toy_city": 0.05, "real": 0.01}[study.preset]
     assert differences(study, "rare_classes") == {"rare_classes"}
     (split,) = training(study, "baseline").train
+    assert training(study, "style").target == split, "no other image than the baseline's"
     added = dict.fromkeys(PASTED, "recombined/pasted") | dict.fromkeys(SUPPLEMENTS, "translated/train")
     for arm, supplement in {**added, "recon_filtered": "agreed/train"}.items():
         assert differences(study, arm) == {"train"}

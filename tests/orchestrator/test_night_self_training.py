@@ -16,8 +16,8 @@ from orchestrator.experiments.night_rows import CONVERTED, ROWS, VARIANTS, Row
 from orchestrator.experiments.night_self_training import toy_city
 from orchestrator.graph import Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
+from orchestrator.leakage import check_targets
 from orchestrator.overrides import assign
-from orchestrator.preflight import check_targets
 from orchestrator.record import score_rows
 from orchestrator.spaces import search_space
 from orchestrator.trial import DISTANCES, Outcome, Place, Trial

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.experiments import build
 from orchestrator.graph import Experiment, Planned, Seeds, plan
 from orchestrator.launch import run_in_process
-from orchestrator.preflight import check_targets
+from orchestrator.leakage import check_targets
 from orchestrator.record import score_rows
 from orchestrator.trial import DISTANCES, Place, Trial
 from results.schema import COLUMNS

@@ -100,12 +100,18 @@ def storage(tmp_path):
 def test_the_material_is_that_of_the_best_trial(storage):
     found = gather(storage, "first", load(storage, sweep="first"))
     assert found.objective == "source_miou"
+    assert found.baseline is None
     assert found.planned_trials == 6
     assert found.log_fields == {"a"}
     assert [(one.stage, one.title, one.kind, one.caption, one.png) for one in found.pictures] == [
         ("day_val@best", "street", "input", "dark", PNG + b"day_val@best")
     ]
     assert "seed 3, trial t1" in found.pictures_of
+
+
+def test_the_baseline_is_that_of_the_experiment(storage):
+    rows = load(storage, sweep="first").assign(experiment="label_balancing")
+    assert gather(storage, "first", rows).baseline == "baseline"
 
 
 def test_each_arm_shows_the_pictures_of_its_best_trial_and_shared_stages_once(storage):

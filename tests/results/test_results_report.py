@@ -213,6 +213,55 @@ def test_pictures_are_inside_and_end_where_the_room_ends(storage):
     assert len(text) < 10_000_000
 
 
+def test_a_panel_without_room_leaves_out_no_other(storage):
+    sizes = {"large": 7_000_000, "small": 100, "also small": 100}
+    text = page(
+        storage, pictures=[Picture("s", name, "input", "", png() + b"\0" * size) for name, size in sizes.items()]
+    )
+    assert [name in visible(text) for name in sizes] == [False, True, True]
+    assert text.count('src="data:image/png;base64,') == 2
+    assert "1 further panels are left out" in text
+
+
+NO_CURVES = pd.DataFrame(columns=["sweep", "trial", "value"])
+
+
+@pytest.fixture
+def two_arms(tmp_path, make_row):
+    """Wall gains ten points for sure, pole as many on average, and bus only one arm has."""
+    write_scores(
+        tmp_path,
+        [
+            make_row(
+                arm=arm, trial=f"{arm}{seed}", config_hash=f"c{arm}", seed=seed, varied="{}", miou=0.5,
+                **{"iou.wall": wall + seed / 10, "iou.pole": pole, "iou.bus": bus},
+            )
+            for arm, wall, poles, bus in (("plain", 0.2, (0.1, 0.1, 0.1), None), ("first", 0.3, (0.0, 0.1, 0.5), 0.5))
+            for seed, pole in enumerate(poles)
+        ],
+    )  # fmt: skip
+    return leaderboard.load(tmp_path)
+
+
+def test_changes_by_class_are_against_the_baseline(two_arms):
+    """The other arm has the name of the sweep."""
+    text = render(two_arms, NO_CURVES, {"first": Material(baseline="plain")})
+    section = text.partition('id="changes-1"')[2].partition("<h2")[0]
+    assert "<summary>day_val, against plain</summary>" in section
+    assert re.findall(r"<th>(.*?)</th>", section) == ["first"]
+    wall, pole = (section.partition(f">{name}</th>")[2].partition("</tr>")[0] for name in ("wall", "pole"))
+    assert '<td class="v" title="+10.0 … +10.0, 3 seeds"><b>+10.0</b></td>' in wall
+    # 4.302653 · sd(-.1, 0, .4) / √3
+    assert '<td class="v" title="-55.7 … +75.7, 3 seeds">+10.0</td>' in pole
+    assert "bus" not in section
+
+
+def test_without_a_baseline_there_are_no_changes_by_class(two_arms):
+    alone = two_arms[two_arms["arm"] == "plain"]
+    for rows, baseline in ((two_arms, None), (two_arms, "absent"), (alone, "plain"), (alone, "first")):
+        assert "changes-1" not in render(rows, NO_CURVES, {"first": Material(baseline=baseline)})
+
+
 def test_thousands_of_trials_stay_below_ten_megabytes(make_row):
     dice = np.random.default_rng(0)
     rows = pd.DataFrame(

@@ -129,7 +129,11 @@ def test_the_studies_are_those_of_the_experiments(study):
     assert {study.target, study.source, *study.also, *measured} <= reported
 
 
-QUESTIONS = {"bimix": studies.BIMIX_QUESTIONS, "night_self_training": studies.SELF_TRAINING_QUESTIONS}
+QUESTIONS = {
+    "bimix": studies.BIMIX_QUESTIONS,
+    "night_self_training": studies.SELF_TRAINING_QUESTIONS,
+    "label_balancing": studies.BALANCING_QUESTIONS,
+}
 
 
 @pytest.mark.parametrize("experiment", QUESTIONS)
@@ -182,3 +186,26 @@ def test_questions_are_paired_and_corrected_together(rows):
     assert test.pvalue < 0.025  # Twice that, for there are two of them, is still below .05.
     assert [line[4:] for line in lines] == [["better", "3"]] * 2
     assert questions_table("demo", "real", asked, rows) == NO_RUNS
+
+
+def test_a_question_can_be_of_the_mean_of_some_classes(rows):
+    """Paired by seed, beside one of the mIoU; a class that occurs in no image of a row is left out of its mean."""
+    rows = rows.assign(**{"iou.wall": rows["miou"] / 2, "iou.pole": 0.1 + rows["seed"] / 100, "iou.bus": np.nan})
+    two = Measure("the two", "night", ("iou.wall", "iou.pole", "iou.bus"))
+    asked = (Question("All?", "plain", "better", "night"), Question("Two?", "plain", "better", "night", measure=two))
+    head, _, whole, part = cells(questions_table("demo", "toy_city", asked, rows))
+    assert head[2] == "mean IoU"
+    assert part[1] == "`better` against `plain`, `night`, the two"
+    means = {arm: np.array(MIOU[arm]) / 4 + 0.05 + np.arange(3) / 200 for arm in ("plain", "better")}
+    assert part[2] == " : ".join(f"{100 * means[arm].mean():.1f}" for arm in ("better", "plain"))
+    low, high = stats.ttest_rel(means["better"], means["plain"]).confidence_interval()
+    numbers = [float(number) for number in re.findall(r"[-+][\d.]+", part[3])]
+    assert numbers == pytest.approx([100 * np.mean(means["better"] - means["plain"]), 100 * low, 100 * high], abs=0.051)
+    assert whole == cells(questions_table("demo", "toy_city", asked[:1], rows))[2]
+
+
+def test_a_question_of_what_is_no_score_or_of_another_set_is_refused():
+    with pytest.raises(ValueError, match="is no mean of scores"):
+        Question("Nearer?", "plain", "better", "night", measure=Measure("distance", "night", ("fid",)))
+    with pytest.raises(ValueError, match="is not measured on night"):
+        Question("By day?", "plain", "better", "night", measure=Measure("wall", "day", ("iou.wall",)))

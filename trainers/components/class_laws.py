@@ -39,6 +39,14 @@ def distance_to(pixels: Pixels, wanted: Shares) -> float:
     return float(np.abs(pixels / pixels.sum() - wanted).sum() / 2)
 
 
+def least_filled(pixels: Pixels, wanted: Shares) -> float:
+    """Share of a class over the ``wanted`` one, of the class where that is least: 1 where all have what is wanted.
+
+    Unlike the distance it does not fall where frequent classes near the law while a rare one does not.
+    """
+    return float((pixels / pixels.sum() / wanted).min())
+
+
 def plan_classes(
     pixels: Pixels, gains: Pixels, wanted: Shares, *, maps: int, classes_per_map: int
 ) -> Int[np.ndarray, "n k"]:

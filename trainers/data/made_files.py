@@ -1,11 +1,18 @@
 """Files that a stage makes one by one: each whole or absent, and kept in checkpoints while the stage runs."""
 
+import io
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from trainers.errors import UserError
+
+DISK_MARGIN = 1.1
+"""Of what a few files take, to what all of them may."""
 
 
 def save_png(image: np.ndarray | Image.Image, path: Path) -> None:
@@ -14,6 +21,35 @@ def save_png(image: np.ndarray | Image.Image, path: Path) -> None:
     aside = path.with_suffix(".aside")
     picture.save(aside, format="PNG")
     aside.replace(path)
+
+
+def encoded_bytes(image: np.ndarray | Image.Image) -> int:
+    """What ``save_png`` would write."""
+    file = io.BytesIO()
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture.save(file, format="PNG")
+    return len(file.getvalue())
+
+
+def check_room(output: Path, sizes: Sequence[int], count: int, *, what: str, remedy: str) -> None:
+    """Refuse to write what would not fit.
+
+    Args:
+        output: where it would be.
+        sizes: bytes of a few of those that are to be written.
+        count: how many are.
+        what: all of them in the message, such as "a supplement of 7 maps".
+        remedy: what the user can do.
+
+    Raises:
+        UserError: with both sizes.
+    """
+    needed = DISK_MARGIN * float(np.mean(sizes)) * count if count else 0.0
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        raise UserError(
+            f"{what} would take about {needed / 1e9:.3g} GB, and {output} has {free / 1e9:.3g} GB free; {remedy}"
+        )
 
 
 def keep_files(output: Path, folder: Path) -> None:

@@ -100,7 +100,7 @@ def recombine(
     order: Sequence[int],
     replace: bool,
     min_pixels: float,
-) -> LabelMap:
+) -> tuple[LabelMap, tuple[int, ...]]:
     """``base`` with one donor of each class of ``pastes``; those in front come first, so what shows of one stays.
 
     Args:
@@ -110,8 +110,14 @@ def recombine(
         order: see ``Canvas``.
         replace: see ``Canvas``.
         min_pixels: see ``Canvas.paste``.
+
+    Returns:
+        The map, and the train ids of what was pasted, from front to back.
     """
     canvas = Canvas(base, order=order, replace=replace)
-    for train_id, donors in sorted(pastes, key=lambda paste: order.index(paste[0]), reverse=True):
-        any(canvas.paste(train_id, donor, min_pixels=min_pixels) for donor in donors)
-    return LabelMap(canvas.labels, canvas.instances, canvas.image)
+    pasted = tuple(
+        train_id
+        for train_id, donors in sorted(pastes, key=lambda paste: order.index(paste[0]), reverse=True)
+        if any(canvas.paste(train_id, donor, min_pixels=min_pixels) for donor in donors)
+    )
+    return LabelMap(canvas.labels, canvas.instances, canvas.image), pasted

@@ -11,7 +11,7 @@ from trainers.data.datasets import DATASETS, DataSplit
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES
 from trainers.errors import nearest
 
-VERSION = 1
+VERSION = 2
 SEED_FROM: SeedFrom | None = "sweep"
 """Generating a supplement costs more than any training that it is for; all seeds share one."""
 

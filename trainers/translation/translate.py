@@ -21,12 +21,21 @@ from torch import Tensor
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DataSplit, decode, label_map_of, name_of, open_split, read_label_ids, to_rgb
+from trainers.data.datasets import (
+    DATASETS,
+    DataSplit,
+    decode,
+    label_map_of,
+    name_of,
+    open_split,
+    read_label_ids,
+    to_rgb,
+)
 from trainers.data.fingerprint import hash_file
 from trainers.data.instances import check_instances
 from trainers.data.label_maps import EDGES_REMEDY
 from trainers.data.label_spaces import lookup_table
-from trainers.data.made_files import keep_files, save_png, take_back_files
+from trainers.data.made_files import check_room, encoded_bytes, keep_files, save_png, take_back_files
 from trainers.data.references import Reference, write_references
 from trainers.data.samples import Sample
 from trainers.errors import UserError
@@ -44,6 +53,8 @@ from trainers.translation.translators import (
 )
 
 IMAGES = "images"
+ESTIMATED_FROM = 4
+"""Images that are translated in memory to estimate what all of them take."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Task:
     sample: Sample
     name: str
     """Of the translation, below the output folder."""
+    is_photograph: bool
+    """Whether the sample's image is one, not the picture of a label map."""
 
 
 def check(config: Config, inputs: Mapping[str, Path]) -> None:
@@ -108,12 +121,14 @@ def run(
     translator = load_translator(
         inputs["translator"], config.checkpoint, direction=config.direction, device=context.device
     )
-    tasks = {part: _tasks(part, open_split(inputs, split)) for part, split in config.splits().items()}
+    tasks = {part: _tasks(part, open_split(inputs, split), split) for part, split in config.splits().items()}
     if context.rank == 0:
         for part in tasks:
             (output / IMAGES / part).mkdir(parents=True)
         take_back_files(context.resume(), output)
     context.barrier()
+    check_disk([task for part in tasks.values() for task in part], translator, config, output)
+    context.barrier()  # Nobody writes while another still looks at what is free.
     _translate([task for part in tasks.values() for task in part], translator, config, output, context)
     context.barrier()
     if context.rank == 0:
@@ -129,25 +144,46 @@ def run(
     }
 
 
-def _tasks(part: str, samples: list[Sample]) -> list[Task]:
+def _tasks(part: str, samples: list[Sample], split: DataSplit) -> list[Task]:
+    is_photograph = split.split not in DATASETS[split.dataset].without_photographs
     return [
-        Task(sample, f"{IMAGES}/{part}/{number:06d}_{sample.image.stem}.png") for number, sample in enumerate(samples)
+        Task(sample, f"{IMAGES}/{part}/{number:06d}_{sample.image.stem}.png", is_photograph)
+        for number, sample in enumerate(samples)
     ]
+
+
+def check_disk(tasks: list[Task], translator: Translator, config: Config, output: Path) -> None:
+    """Refuse what would not fit, by the size of a few translations; every rank looks at the same ones.
+
+    Raises:
+        UserError: with both sizes.
+    """
+    absent = [task for task in tasks if not (output / task.name).exists()]
+    looked_at = [absent[place] for place in evenly_spaced(ESTIMATED_FROM, len(absent))] if absent else []
+    sizes = [encoded_bytes(_translated(translator.read(task.sample), translator, config)) for task in looked_at]
+    what = f"{len(absent)} translated images"
+    check_room(
+        output, sizes, len(absent), what=what, remedy="free some space, give another --storage, or translate fewer"
+    )
+
+
+def _translated(image: Tensor, translator: Translator, config: Config) -> UInt8[np.ndarray, "h w 3"]:
+    """What is saved of one image."""
+    size = None
+    if config.inference_height is not None and config.inference_width is not None:
+        size = (config.inference_height, config.inference_width)
+    return enhanced(translator(image, size=size).permute(1, 2, 0).contiguous().numpy(), config.enhance)
 
 
 def _translate(tasks: list[Task], translator: Translator, config: Config, output: Path, context: TrainContext) -> None:
     """This rank's share; every rank reports as often as the others, also with an image less."""
-    size = None
-    if config.inference_height is not None and config.inference_width is not None:
-        size = (config.inference_height, config.inference_width)
     rounds = -(-len(tasks) // context.world_size)
     mine = tasks[context.rank :: context.world_size]
     absent = [task for task in mine if not (output / task.name).exists()]
     coming = _read(absent, translator)
     for number in range(1, rounds + 1):
         if number <= len(mine) and not (output / mine[number - 1].name).exists():
-            translated = translator(next(coming), size=size).permute(1, 2, 0).contiguous().numpy()
-            save_png(enhanced(translated, config.enhance), output / mine[number - 1].name)
+            save_png(_translated(next(coming), translator, config), output / mine[number - 1].name)
         if number % config.checkpoint_every_images == 0 and number < rounds:
             context.barrier()  # What the others wrote before is whole.
             context.report({"step": number, "steps": rounds}, lambda folder: keep_files(output, folder))
@@ -192,9 +228,14 @@ def _draw(tasks: list[Task], count: int, output: Path, label_map: Mapping[int, i
     """``label_map``: of the label maps that were translated; ``None``: images were."""
     for index in evenly_spaced(count, len(tasks)):
         task = tasks[index]
-        tiles = {"input": np.array(to_rgb(decode(task.sample.image), task.sample.image))}
+        tiles = {}
         if label_map is not None:
             assert task.sample.label is not None
-            tiles = {"label map": lookup_table(label_map)[read_label_ids(task.sample.label)], "real": tiles["input"]}
+            tiles["label map"] = lookup_table(label_map)[read_label_ids(task.sample.label)]
+        if task.is_photograph:
+            kind = "input" if label_map is None else "real"
+            tiles[kind] = np.array(to_rgb(decode(task.sample.image), task.sample.image))
         tiles["translated"] = np.array(decode(output / task.name))
-        write_panel(output, f"{index:06d}", tiles, title=task.sample.image.stem)
+        # Under the title that the panel of the recombined map has, where it stands beside its base.
+        title = task.sample.image.stem.removesuffix("_gtFine_color")
+        write_panel(output, f"{index:06d}", tiles, title=title)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.references import recombination as reference
-from trainers.components.class_laws import LAWS, distance_to, plan_classes, wanted_shares
+from trainers.components.class_laws import LAWS, distance_to, least_filled, plan_classes, wanted_shares
 
 PIXELS = st.lists(st.integers(1, 10_000), min_size=2, max_size=8)
 
@@ -63,3 +63,11 @@ def test_adding_moves_the_shares_to_the_law_and_stays_there():
         now[row] += gains[row]
     assert now.sum() > 2 * counts.sum()
     assert distance_to(now, natural) < 0.01
+
+
+def test_the_least_filled_class_is_that_with_the_smallest_part_of_its_share():
+    """The distance hardly moves where a rare class gets nothing; this does."""
+    wanted = np.array([0.5, 0.4, 0.1])
+    assert least_filled(np.array([50, 40, 10]), wanted) == pytest.approx(1)
+    assert least_filled(np.array([58, 40, 2]), wanted) == pytest.approx(0.2)
+    assert distance_to(np.array([58, 40, 2]), wanted) == pytest.approx(0.08)

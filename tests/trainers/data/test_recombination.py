@@ -47,7 +47,7 @@ def scenes(draw):
 
 def pasted(base, pastes, *, replace, min_pixels=1.0):
     donors = [(one, [Donor(source, whole_box(source, one))]) for one, source in pastes]
-    return recombine(base, donors, order=ORDER, replace=replace, min_pixels=min_pixels)
+    return recombine(base, donors, order=ORDER, replace=replace, min_pixels=min_pixels)[0]
 
 
 def whole_box(source, train_id):
@@ -148,8 +148,10 @@ def test_a_class_that_would_hardly_be_seen_is_left_out_and_the_next_donor_is_tri
     small = flat(7)
     small.labels[0, 0] = small.instances[0, 0] = 12
     donors = [Donor(one, whole_box(one, wall)) for one in (small, flat(12))]
-    made = recombine(base, [(wall, donors)], order=ORDER, replace=False, min_pixels=2.0)
+    made, told = recombine(base, [(wall, donors)], order=ORDER, replace=False, min_pixels=2.0)
     assert (made.labels == 12).sum() == 3
+    assert told == (wall,)
+    assert recombine(base, [(wall, donors)], order=ORDER, replace=False, min_pixels=4.0)[1] == ()
 
 
 def test_numbers_of_objects_run_out():

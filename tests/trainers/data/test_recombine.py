@@ -13,12 +13,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tests.references import recombination as reference
+from tests.trainers.ranks import Rank
+from trainers.components.class_laws import LAWS
 from trainers.context import PlainContext
-from trainers.data import recombine
+from trainers.data import made_files, recombine, recombiner
 from trainers.data.datasets import DataSplit, check_split, open_split
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
-from trainers.data.recombine_config import Config
-from trainers.errors import UserError
+from trainers.data.recombine_config import BACK_TO_FRONT, Config
+from trainers.errors import MethodWarning, UserError
 from trainers.segmentation.supervised import check_labeled
 
 FIVE = ["wall", "fence", "pole", "traffic_light", "person"]
@@ -112,6 +114,62 @@ def test_frequencies_move_towards_the_law(law: str, roots: dict[str, Path], tmp_
     ]
     assert result["distance_to_law"] == pytest.approx({"before": distances[0], "after": distances[1]})
     assert distances[1] < 0.97 * distances[0]
+    filled = [
+        min(pixels[name] / sum(pixels[one] for one in names) / wanted[name] for name in names)
+        for pixels in (before, {name: before[name] + added[name] for name in names})
+    ]
+    assert result["least_filled"] == pytest.approx({"before": filled[0], "after": filled[1]})
+    assert filled[1] > 1.5 * filled[0]
+
+
+@pytest.mark.parametrize("law", ["uniform", "inverse_square_root"])
+def test_the_plan_of_a_law_fills_it_more_than_any_other(
+    law: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By its least filled class, which is what a plan raises; against the other laws and classes drawn at random."""
+    names = ["traffic_sign", "fence", "person", "car"]
+    before = reference.count([one.tolist() for one in label_maps(open_split(roots, split("toy_city/day_train")))])
+    wanted = reference.law_shares({name: before[name] for name in names}, law)
+    fields = {"classes": names, "classes_per_map": 1, "ratio": 8.0, "pictures": 0}
+    shares = {other: run(tmp_path / other, roots, law=other, **fields)["shares_after"] for other in LAWS}
+
+    def at_random(pixels: np.ndarray, *_: np.ndarray, maps: int, classes_per_map: int) -> np.ndarray:
+        return np.random.default_rng(0).integers(len(pixels), size=(maps, classes_per_map))
+
+    monkeypatch.setattr(recombiner, "plan_classes", at_random)
+    shares["random"] = run(tmp_path / "random", roots, law=law, **fields)["shares_after"]
+    filled = {
+        plan: min(found[name] / sum(found[one] for one in names) / wanted[name] for name in names)
+        for plan, found in shares.items()
+    }
+    others = [value for plan, value in filled.items() if plan != law]
+    assert len(others) == 3
+    assert filled[law] > 1.05 * max(others)
+
+
+def test_a_law_counts_on_what_a_paste_really_adds(roots: dict[str, Path], tmp_path: Path):
+    """A building behind cars, and upon other buildings, adds a part of its area."""
+    names = ["building", "car", "traffic_light"]
+    config = Config.model_validate({"split": "toy_city/day_train", "classes": names})
+    maps = recombine.SplitMaps(open_split(roots, config.split), size=None, images=False, cache_bytes=1 << 20)
+    bank = recombine._bank(config, maps, PlainContext(tmp_path))
+    candidates = recombine.pasteable(config, bank, maps.pixels(config.min_share))
+    gains = recombiner.expected_gains(config, maps, bank, candidates, 0)
+    assert np.array_equal(gains, recombiner.expected_gains(config, maps, bank, candidates, 0))
+    for train_id, gain in zip(candidates.tolist(), gains.tolist(), strict=True):
+        alone = recombine.Recombiner(config, maps, bank, candidates, np.full((70, 1), train_id), 1)
+        added = [
+            (recombine.TRAIN_IDS[alone[number][0].labels] == train_id).sum() - bank.pixels[alone.base(number), train_id]
+            for number in range(70)
+        ]
+        assert gain == pytest.approx(np.mean(added), rel=0.35)
+    assert bank.pixels[:, candidates[0]].mean() > 5 * gains[0]
+
+
+def test_reconstructed_maps_show_more_of_a_rare_class(roots: dict[str, Path], tmp_path: Path):
+    result = run(tmp_path / "out", roots, kind="reconstruct")
+    assert result["shares_supplement"]["traffic_light"] > 1.2 * result["shares_before"]["traffic_light"]
+    assert result["pasted"]["traffic_light"] > 0.5
 
 
 def test_another_law_adds_other_classes(roots: dict[str, Path], tmp_path: Path):
@@ -152,6 +210,20 @@ def test_maps_of_another_size_are_resized_by_the_nearest_id(roots: dict[str, Pat
     assert result["maps"] == 7
 
 
+def test_it_tells_what_was_pasted(roots: dict[str, Path], tmp_path: Path):
+    """One image alone has enough wall to be a donor, and no base is its own."""
+    pixels = [int((one == 12).sum()) for one in label_maps(open_split(roots, split("toy_city/day_train")))]
+    fields = {"classes": ["wall", "building"], "kind": "reconstruct", "min_share": max(pixels) / (32 * 64)}
+    result = run(tmp_path / "out", roots, **fields, ratio=2.0)
+    assert set(result["pasted"]) == {"wall", "building"}
+    assert result["pasted"]["wall"] == pytest.approx(12 / 14)
+    listing = json.loads((tmp_path / "out" / "pictures.json").read_text())
+    captions = {entry["title"]: entry["caption"] for entry in listing if entry["kind"] == "recombined"}
+    is_donor = {title: int(title.split("_")[2]) == np.argmax(pixels) for title in captions}
+    assert set(is_donor.values()) == {True, False}
+    assert all(("wall" in caption) is not is_donor[title] for title, caption in captions.items())
+
+
 class Killed(BaseException):
     pass
 
@@ -177,38 +249,27 @@ def test_a_kill_costs_the_maps_since_the_last_checkpoint(
     assert tree(tmp_path / "again") == tree(tmp_path / "whole")
 
 
-class Rank(PlainContext):
-    """One of two ranks that run one after the other: sums over both are given, not made."""
-
-    def __init__(self, folder: Path, rank: int, sums: list[torch.Tensor]) -> None:
-        super().__init__(folder)
-        self.rank, self.world_size, self._sums = rank, 2, sums
-
-    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        self._sums.append(tensor.clone())
-        others = [one for one in self._sums[:-1] if one.shape == tensor.shape]
-        return sum(others, tensor.clone())
-
-
 def test_ranks_share_the_maps(roots: dict[str, Path], tmp_path: Path):
     """Each rank writes its own, and both together what one process writes; the bank is one for both."""
     fields = {"classes": FIVE, "ratio": 1.0, "pictures": 0}
-    run(tmp_path / "whole", roots, **fields)
+    result = run(tmp_path / "whole", roots, **fields)
     config = Config.model_validate({"split": "toy_city/day_train", **fields})
     samples = open_split(roots, config.split)
     maps = recombine.SplitMaps(samples, size=None, images=False, cache_bytes=0)
     sums: list[torch.Tensor] = []
     recombine._bank(config, maps, Rank(tmp_path, 1, sums))
     bank = recombine._bank(config, maps, Rank(tmp_path, 0, sums))
-    candidates = recombine._candidates(config, bank, maps.pixels(config.min_share))
-    planned = recombine.plan(config, bank, candidates, maps.pixels(config.min_share))
+    candidates = recombine.pasteable(config, bank, maps.pixels(config.min_share))
+    planned = recombine.plan(config, maps, bank, candidates, 0)
     recombiner = recombine.Recombiner(config, maps, bank, candidates, planned, 0)
     (tmp_path / "both" / "gtFine" / "train" / "recombined").mkdir(parents=True)
+    sums = []
     for rank in (1, 0):
-        recombine._write_all(recombiner, tmp_path / "both", Rank(tmp_path, rank, []))
+        pasted = recombine._write_all(recombiner, tmp_path / "both", Rank(tmp_path, rank, sums))
         assert len(list((tmp_path / "both").rglob("*_labelIds.png"))) == (3 if rank else 7)
     whole = {name: content for name, content in tree(tmp_path / "whole").items() if name.startswith("gtFine")}
     assert tree(tmp_path / "both") == whole
+    assert {name: pasted[CLASS_NAMES.index(name)] / 7 for name in FIVE} == pytest.approx(result["pasted"])
 
 
 def test_a_supplement_that_does_not_fit_is_refused_before_anything_is_written(
@@ -219,16 +280,18 @@ def test_a_supplement_that_does_not_fit_is_refused_before_anything_is_written(
     usage = shutil.disk_usage(tmp_path)
 
     def with_free(free: float) -> None:
-        monkeypatch.setattr(recombine.shutil, "disk_usage", lambda path: usage._replace(free=int(free)))
+        monkeypatch.setattr(made_files.shutil, "disk_usage", lambda path: usage._replace(free=int(free)))
 
     with_free(0.9 * taken)
     with pytest.raises(UserError) as error:
         run(tmp_path / "out", roots, classes=["wall"])
     message = str(error.value)
-    assert "a supplement of 7 maps needs about" in message
-    assert "lower ratio (1)" in message
+    assert "a supplement of 7 maps would take about" in message
+    assert "lower ratio (1) or set a smaller height and width" in message
     assert "\n" not in message
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    with pytest.raises(UserError, match=r"lower ratio \(1\), set images=false or set a smaller height and width"):
+        run(tmp_path / "pasted", roots, classes=["wall"], images=True)
     with_free(1.5 * taken)
     run(tmp_path / "now", roots, classes=["wall"])
 
@@ -275,6 +338,24 @@ def test_a_class_without_a_donor_is_named(roots: dict[str, Path], tmp_path: Path
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="classes_per_map is 19, and toy_city/day_train has donors of"):
         run(tmp_path / "out", roots, law="uniform", classes_per_map=19, min_share=0.1)
+
+
+def test_a_class_that_is_pasted_nowhere_is_told_and_a_supplement_of_nothing_refused(
+    roots: dict[str, Path], tmp_path: Path
+):
+    """The traffic lights of a street with one image are hidden behind everything else, or its own."""
+    order = ("traffic_light", *(name for name in BACK_TO_FRONT if name != "traffic_light"))
+    with pytest.warns(
+        MethodWarning, match=r"^traffic_light of classes was pasted into none of 7 maps; lower min_share"
+    ) as told:
+        result = run(tmp_path / "hidden", roots, classes=["traffic_light", "car"], order=order, min_share=0.005)
+    assert len(told) == 1
+    assert result["pasted"] == {"traffic_light": 0.0, "car": pytest.approx(1.0)}
+    with pytest.raises(
+        UserError, match="nothing was pasted into any of 1 maps of toy_city/day_train:1: donors"
+    ) as error:
+        run(tmp_path / "alone", roots, split="toy_city/day_train:1")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from tests.trainers.ranks import Rank
 from trainers.components.configs import NetworkConfig
 from trainers.context import PlainContext
 from trainers.data.datasets import DataSplit, label_map_of, open_split
@@ -107,6 +108,26 @@ def test_images_that_another_stage_made_keep_their_labels(segmenter: Path, toy_c
     expected = [number for number, value in enumerate(values) if value >= threshold]
     assert [sample.image for sample in kept] == [made / "images" / f"{number}.png" for number in expected]
     assert [sample.label for sample in kept] == [originals[number].label for number in expected]
+
+
+def test_ranks_keep_together_what_one_process_keeps(segmenter: Path, toy_city: Path, tmp_path: Path):
+    """Each looks at its own images; the last of them knows all and writes."""
+    inputs = {"toy_city": toy_city, "segmenter": segmenter}
+    values = counted(segmenter, {"toy_city": toy_city}, split("toy_city/day_train"), "pixel_accuracy")
+    threshold = (sorted(values)[2] + sorted(values)[3]) / 2
+    whole = run(tmp_path / "whole", inputs, threshold=threshold)
+    assert whole["kept"] == 4
+    config = Config.model_validate({"split": "toy_city/day_train", **SIZE, "threshold": threshold, "batch_size": 2})
+    (tmp_path / "both").mkdir()
+    images = SplitImages(inputs, config.split, height=32, width=64, cache_bytes=0)
+    sums: list[torch.Tensor] = []
+    half = agreement._agreement(config, inputs, images, Rank(tmp_path, 1, sums))
+    assert (np.flatnonzero(half) % 2 == 1).all(), "a rank has looked at another's images"
+    result = agreement.run(config, inputs, tmp_path / "both", None, Rank(tmp_path, 0, sums))
+    assert {**result, "quantiles": None} == {**whole, "quantiles": None}
+    assert result["quantiles"] == pytest.approx(whole["quantiles"])
+    kept = [(tmp_path / name / "references.json").read_bytes() for name in ("whole", "both")]
+    assert kept[0] == kept[1]
 
 
 def test_a_threshold_that_nothing_reaches_is_refused(segmenter: Path, toy_city: Path, tmp_path: Path):

@@ -1,5 +1,7 @@
 """The stage ``translate`` with a translator of label maps: images of ids, any size, refusals."""
 
+import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +16,10 @@ from PIL import Image
 from tests.references import pix2pixhd as reference
 from tests.trainers.translation.untrained import DAY, SMALL, global_generator
 from trainers.context import PlainContext
+from trainers.data import made_files, recombine
 from trainers.data.datasets import DataSplit, open_split
 from trainers.data.images import SplitImages
+from trainers.data.recombine_config import Config as RecombineConfig
 from trainers.errors import UserError
 from trainers.translation import translate
 from trainers.translation.pix2pixhd_config import Config as Pix2PixHDConfig
@@ -64,6 +68,46 @@ def test_an_image_is_the_generator_s_on_the_whole_label_map_alone(translator: Pa
         assert made.samples[index].label == sample.label
     kinds = {path.name.split("-", 1)[1] for path in (tmp_path / "out" / "pictures").iterdir()}
     assert kinds == {"label_map.png", "real.png", "translated.png"}
+
+
+def test_panels_of_recombined_maps_show_the_map_and_its_image_alone(translator: Path, toy_city: Path, tmp_path: Path):
+    """What a recombined map has in the place of a photograph is a picture of itself; titles are those of its stage."""
+    recombined = tmp_path / "recombined"
+    recombined.mkdir()
+    config = RecombineConfig.model_validate({"split": "toy_city/day_train"})
+    recombine.run(config, {"toy_city": toy_city}, recombined, 0, PlainContext(tmp_path / "unused"))
+    inputs = {"recombined": recombined, "translator": translator}
+    run(tmp_path / "out", inputs, train="recombined/maps")
+    panels, maps = (json.loads((folder / "pictures.json").read_text()) for folder in (tmp_path / "out", recombined))
+    assert [entry["kind"] for entry in panels] == ["label map", "translated"] * 4
+    titles = [entry["title"] for entry in panels if entry["kind"] == "translated"]
+    assert titles == [entry["title"] for entry in maps if entry["kind"] == "recombined"]
+    made = open_split({**inputs, "translated": tmp_path / "out"}, DataSplit.model_validate("translated/train"))
+    assert (
+        made[0].image.name == "000000_" + open_split(inputs, DataSplit.model_validate("recombined/maps"))[0].image.name
+    )
+
+
+def test_translations_that_do_not_fit_are_refused_before_anything_is_written(
+    translator: Path, toy_city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    inputs = {"toy_city": toy_city, "translator": translator}
+    run(tmp_path / "fits", inputs, train="toy_city/day_train")
+    taken = sum(path.stat().st_size for path in (tmp_path / "fits" / "images").rglob("*.png"))
+    usage = shutil.disk_usage(tmp_path)
+
+    def with_free(free: float) -> None:
+        monkeypatch.setattr(made_files.shutil, "disk_usage", lambda path: usage._replace(free=int(free)))
+
+    with_free(0.9 * taken)
+    with pytest.raises(UserError) as error:
+        run(tmp_path / "out", inputs, train="toy_city/day_train")
+    message = str(error.value)
+    assert re.search(r"7 translated images would take about \S+ GB, and .*out has \S+ GB free; free some", message)
+    assert "\n" not in message
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    with_free(1.3 * taken)
+    run(tmp_path / "now", inputs, train="toy_city/day_train")
 
 
 def test_the_image_of_a_sample_is_never_read(translator: Path, broken: Path, tmp_path: Path):

@@ -119,7 +119,7 @@ def test_a_kill_costs_the_images_since_the_last_checkpoint(
         kind, "__call__", lambda self, image, **size: (translated.append(1), call(self, image, **size))[1]
     )
     run(tmp_path / "again", inputs, context=PlainContext(tmp_path / "kept"), **fields)
-    assert len(translated) == 3
+    assert len(translated) == 3 + 3  # All that were missing are looked at to estimate their size.
     files = [
         sorted(path.relative_to(root) for path in root.rglob("*.png"))
         for root in (tmp_path / "whole", tmp_path / "again")

@@ -1,0 +1,71 @@
+"""The leak guard follows what stages make of other splits; direct leaks are tested with each study."""
+
+from typing import Any
+
+import pytest
+
+from orchestrator.experiments import EXPERIMENTS, build, presets
+from orchestrator.graph import Experiment
+from orchestrator.leakage import check_targets, learned_splits
+from orchestrator.overrides import assign
+from trainers.errors import UserError
+
+
+@pytest.mark.parametrize(("name", "preset"), [(name, preset) for name in EXPERIMENTS for preset in presets(name)])
+def test_no_arm_of_ours_is_refused(name: str, preset: str):
+    study = build(name, preset)
+    check_targets(study, [arm.confirming() for arm in study.arms.values()], {})
+
+
+def refused(study: Experiment, arm: str, changes: dict[str, Any], message: str) -> None:
+    wrong = assign(study, changes)
+    with pytest.raises(UserError, match=message) as error:
+        check_targets(wrong, [wrong.arms[arm]], {})
+    assert "\n" not in str(error.value)
+
+
+def test_images_generated_from_reported_label_maps_are_refused():
+    study = build("label_balancing", "real")
+    changes = {"images_recon.train": "cityscapes/val"}
+    reported = "cityscapes/val is trained on and cityscapes/val is reported; take another split as"
+    refused(study, "recon", changes, f"{reported} images_recon.train")
+    refused(study, "recon_filtered", changes, f"{reported} images_recon.train")
+    check_targets(assign(study, changes), [study.arms["baseline"], study.arms["copy_paste_recon"]], {})
+    refused(study, "recon_filtered", {"agreeing_recon.split": "cityscapes/val"}, f"{reported} split")
+    refused(study, "add_multi", {"maps_add_multi.split": "cityscapes/val"}, f"{reported} split")
+    refused(study, "copy_paste", {"maps_add_multi.split": "cityscapes/val"}, f"{reported} split")
+
+
+def test_a_translation_of_the_reported_nights_is_refused_where_it_is_learned_from():
+    study = build("night_self_training", "toy_city")
+    message = "toy_city/night_test is reported; take another split as perceptual_night.train"
+    for arm in ("3.1", "7.1"):
+        refused(study, arm, {"perceptual_night.train": "toy_city/night_test"}, message)
+    # Nobody learns from the part that checkpoints are chosen on, nor does arm 1.1 from any translation.
+    allowed = assign(study, {"perceptual_night.val": "toy_city/night_test"})
+    check_targets(allowed, [allowed.arms["7.1"]], {})
+    other = assign(study, {"perceptual_night.train": "toy_city/night_test"})
+    check_targets(other, [other.arms["1.1"]], {})
+
+
+def test_every_step_of_a_chain_is_followed():
+    """Selected images of a pool that a stage split by light, and kept images of generated ones of recombined maps."""
+    ends = {}
+    for name in ("night_self_training", "label_balancing"):
+        study = build(name, "real")
+        found = [pair for stage in study.stages.values() for pair in learned_splits(study, stage)]
+        ends |= {(stage, str(split)): None for stage, split in found if "." in stage}
+    assert {("pool.pool", "nexet/all"), ("maps_recon.split", "cityscapes/train:2775")} <= set(ends)
+    balancing = build("label_balancing", "real")
+    pairs = learned_splits(balancing, balancing.stages["train_recon_filtered"])
+    assert [(field, str(split)) for field, split in pairs] == [
+        ("train", "cityscapes/train:2775"),
+        ("maps_recon.split", "cityscapes/train:2775"),
+    ]
+
+
+def test_a_part_that_a_translation_does_not_make_is_left_to_whoever_opens_it():
+    study = assign(build("night_self_training", "toy_city"), {"train_2_1.train": ["translated/unlabeled"]})
+    assert ("train", "translated/unlabeled") in [
+        (field, str(split)) for field, split in learned_splits(study, study.stages["train_2_1"])
+    ]
