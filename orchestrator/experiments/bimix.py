@@ -189,6 +189,7 @@ def _experiment(study: Study, preset: str, *, fda: str) -> Experiment:
         arms=study.arms,
         searches={"bimix": {"train_bimix": "bimix"}, "fda_beta": {"train_fda": fda}, "dacs": {"train_dacs": "dacs"}},
         objective="target_infomax",
+        baseline="source_only",
     )
 
 

@@ -41,6 +41,7 @@ def day_to_dusk() -> Experiment:
         arms=study.arms,
         searches={"fda_beta": {"train_fda": "fda_beta_medium"}, "dacs": {"train_dacs": "dacs"}},
         objective="target_infomax",
+        baseline="source_only",
     )
 
 

@@ -121,6 +121,7 @@ class Dehazing(GrowingGraph):
             arms=self.arms,
             searches={"dfs": {"dfs_segmentation": "dfs"}},
             objective="source_miou",
+            baseline="no_dehazing",
         )
 
 

@@ -77,6 +77,7 @@ def toy_city() -> Experiment:
             "mic": {"train_reference": "mic_small"},
         },
         objective="target_infomax",
+        baseline="source_only",
     )
 
 

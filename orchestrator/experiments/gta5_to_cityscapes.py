@@ -194,6 +194,7 @@ def _experiment(preset: str, stages: Mapping[str, Stage], arms: Mapping[str, Arm
             "mic": {"train_reference": "mic" if preset == "real" else "mic_small"},
         },
         objective="target_infomax",
+        baseline="source_only",
     )
 
 

@@ -218,6 +218,7 @@ class SelfTraining:
                 "fda_beta": {"train_fda": fda_space},
             },
             objective="target_infomax",
+            baseline="1.1",
         )
 
 

@@ -160,6 +160,7 @@ class NightTranslation(GrowingGraph):
             arms=self.arms,
             searches={"unit": {"unit_perceptual": "unit"}},
             objective="target_infomax",
+            baseline="day_only",
         )
 
 

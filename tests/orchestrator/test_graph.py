@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.experiments import EXPERIMENTS, build, presets
 from orchestrator.experiments.camvid import camvid
 from orchestrator.graph import Arm, Evaluation, Experiment, canonical, plan
 from tests.orchestrator import fakes
@@ -172,3 +173,10 @@ def test_trials_are_named_by_arm_configuration_and_seed(tmp_path):
 def test_an_arm_needs_both_checkpoints_of_every_evaluation():
     arm = Arm("a", "train", (Evaluation("val", "select"),), source="val", target_unlabeled="night", target="val")
     assert arm.stages() == ["val@best", "val@final", "night@best", "night@final"]
+
+
+def test_the_baseline_of_a_study_is_one_of_its_arms():
+    studies = [build(name, preset) for name in EXPERIMENTS for preset in presets(name)]
+    compared = {study.name: study.baseline for study in studies if study.baseline is not None}
+    assert {"game_to_day", "bimix", "night_self_training", "label_balancing"} <= set(compared)
+    assert all(study.baseline in study.arms for study in studies if study.name in compared)
