@@ -22,6 +22,10 @@ SeedScope = Literal["declared", "last", "all"]
 SplitRole = Literal["select", "report", "held_out"]
 """What a split may be used for; every benchmark gives each of its splits one role."""
 
+Objective = Literal["source_miou", "target_infomax", "target_miou"]
+"""What a search maximizes: mIoU on labeled source images, infomax on unlabeled target images, or, an oracle, mIoU on
+the target's."""
+
 CHECKPOINTS = ("best", "final")
 
 RANKS = "ranks"
@@ -112,7 +116,7 @@ class Experiment:
     arms: Mapping[str, Arm]
     searches: Mapping[str, Mapping[str, str]]
     """Name of a search → {stage: space in ``search_spaces``}; the first is the default."""
-    objective: Literal["source_miou", "target_infomax", "target_miou"]
+    objective: Objective
     baseline: str | None = None
     """Arm that a report compares the others with, class by class."""
 

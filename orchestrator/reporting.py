@@ -16,6 +16,7 @@ from orchestrator.experiments import build
 from orchestrator.files import read_json
 from orchestrator.ledger import Ledger
 from orchestrator.pending import progress
+from orchestrator.start import load_request
 from results.report.material import Importance, Material, Picture
 from trainers.errors import UserError
 
@@ -36,7 +37,7 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
     from results.report.ranking import rank
 
     experiment = _experiment(rows)
-    objective = None if experiment is None else experiment.objective
+    objective = None if experiment is None else _asked_objective(storage, sweep) or experiment.objective
     ranked = rank(rows, objective)
     finished = rows[rows["status"] == "finished"].drop_duplicates("trial")
     artifacts = [_artifacts(storage, stages) for stages in finished.drop_duplicates("arm")["stages"]]
@@ -55,6 +56,13 @@ def gather(storage: Path, sweep: str, rows: pd.DataFrame) -> Material:
         pictures=list(_pictures([_artifacts(storage, stages) for stages in shown["stages"]], ranked.sets)),
         pictures_of=_pictures_of(shown),
     )
+
+
+def _asked_objective(storage: Path, sweep: str) -> str | None:
+    """What the sweep was asked to maximize; ``None`` for a run, and where the experiment's own objective was taken."""
+    if not (Ledger(storage, sweep).root / "request.json").is_file():
+        return None
+    return load_request(storage, sweep).objective
 
 
 def importance(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.experiments import build
 from orchestrator.files import SCHEMA_VERSION, read_json, replace_json
-from orchestrator.graph import Seeds, SeedScope
+from orchestrator.graph import Objective, Seeds, SeedScope
 from orchestrator.leases import read_lease, take
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign, one_line, split_roots
@@ -62,6 +62,8 @@ class SweepRequest(BaseModel):
     seeds: int = 1
     seed: int = 0
     seed_scope: SeedScope = "last"
+    objective: Objective | None = None
+    """``None``: the experiment's."""
     sampler: SamplerName = "tpe"
     scheduler: SchedulerName = "none"
     grace_steps: int | None = None
@@ -98,6 +100,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
     """
     fields, roots = split_roots(request.values)
     experiment = assign(build(request.experiment, request.preset), fields)
+    experiment = replace(experiment, objective=request.objective or experiment.objective)
     arm = the_arm(experiment, request.arm)
     arm = arm.confirming() if request.confirms else arm
     space = search_space(experiment, request.space)
@@ -120,8 +123,8 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         raise UserError(f"--cost {request.cost} makes two objectives, which cannot be pruned; use --scheduler none")
     if request.scheduler != "none" and experiment.objective != "source_miou":
         raise UserError(
-            f"--scheduler {request.scheduler} judges by the selection mIoU, and {experiment.name} searches "
-            f"{experiment.objective}; use --scheduler none"
+            f"--scheduler {request.scheduler} judges by the selection mIoU, and {experiment.objective} is searched; "
+            "use --scheduler none, or --objective source_miou"
         )
     retry = retry or Retry()
     sweep = Sweep(

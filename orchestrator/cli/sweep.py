@@ -29,6 +29,10 @@ def sweep(
     space: Annotated[str | None, typer.Option(help="The search; the experiment's first when not given.")] = None,
     trials: Annotated[int, typer.Option(min=1, help="Configurations.")] = 10,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each configuration, from --seed on.")] = 1,
+    objective: Annotated[
+        Literal["source_miou", "target_infomax", "target_miou"] | None,
+        typer.Option(help="What to maximize; target_miou reads target labels, an oracle. [default: the experiment's]"),
+    ] = None,
     sampler: Annotated[Literal["tpe", "random", "grid"], typer.Option(help="How configurations are chosen.")] = "tpe",
     scheduler: Annotated[
         Literal["none", "asha", "median"], typer.Option(help="Early stopping; judges the first seed.")
@@ -68,6 +72,7 @@ def sweep(
         seeds=seeds,
         seed=setup.seed,
         seed_scope=setup.seed_scope or "last",
+        objective=objective,
         sampler=sampler,
         scheduler=scheduler,
         grace_steps=grace_steps,
@@ -163,6 +168,8 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
                 progress.note(f"since the last start of {ledger.name}: {changes}")
             if search.known:
                 progress.note(f"{ledger.name}: {len(search.known)} of {search.total} trials have ended already")
+            if what.experiment.objective == "target_miou":
+                progress.note("target_miou is an oracle: it reads labels of the target, which no adaptation has")
             if request.cost:
                 progress.note(f"two objectives, {what.experiment.objective} and {request.cost}: nothing is pruned")
             try:

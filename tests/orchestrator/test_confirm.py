@@ -15,16 +15,16 @@ from tests.orchestrator import fakes
 from trainers.errors import UserError
 
 
-@pytest.mark.parametrize("name", ["demo", "toy_city"])
+@pytest.mark.parametrize("name", ["demo", "toy_city", "night_self_training"])
 def test_a_sweep_does_not_make_held_out_stages_and_a_confirmation_does(name, tmp_path):
     experiment = build(name)
     for arm in experiment.arms.values():
         plain, confirming = (set(experiment.upstream(one.stages())) for one in (arm, arm.confirming()))
         assert not [stage for stage in plain if "held_out" in stage]
         added = {f"{one.base or one.name}@{which}" for one in arm.held_out.values() for which in ("best", "final")}
-        assert confirming - plain == {"city_held_out"} | added
+        assert confirming - plain == ({"city_held_out"} if added else set()) | added
         assert set(arm.held_out) <= {one.name for one in arm.evaluations}
-        assert {one.role for one in arm.held_out.values()} == {"held_out"}
+        assert {one.role for one in arm.held_out.values()} <= {"held_out"}
         for stage in added:
             split = str(experiment.stages[stage].config.split)
             domain, part = split.removeprefix("toy_city/").split("_", 1)

@@ -101,6 +101,9 @@ def test_the_material_is_that_of_the_best_trial(storage):
     found = gather(storage, "first", load(storage, sweep="first"))
     assert found.objective == "source_miou"
     assert found.baseline is None
+    asked = json.loads((storage / "sweeps/first/request.json").read_text())
+    (storage / "sweeps/first/request.json").write_text(json.dumps({**asked, "objective": "target_infomax"}))
+    assert gather(storage, "first", load(storage, sweep="first")).objective == "target_infomax"
     assert found.planned_trials == 6
     assert found.log_fields == {"a"}
     assert [(one.stage, one.title, one.kind, one.caption, one.png) for one in found.pictures] == [

@@ -2,11 +2,14 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.ledger import Ledger
 from orchestrator.schedulers import Pruner, asha, median, rungs
+from orchestrator.start import SweepRequest, prepare
+from trainers.errors import UserError
 
 
 def ledger(tmp_path: Path) -> Ledger:
@@ -93,3 +96,14 @@ def test_asha_keeps_about_one_in_factor(factor: float) -> None:
         kept += keep(1, {1: score}, seen)
         seen.append({1: score})
     assert kept / 400 == pytest.approx(1 / factor, abs=0.07)
+
+
+def test_early_stopping_needs_the_objective_that_it_judges_by(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"experiment": "night_self_training", "arm": "7.2", "name": "raced", "scheduler": "asha"}
+    with pytest.raises(UserError, match="and target_infomax is searched; use --scheduler none, or --objective source"):
+        prepare(SweepRequest(**asked), tmp_path)
+    assert prepare(SweepRequest(**asked, objective="source_miou"), tmp_path).experiment.objective == "source_miou"
+    plain = SweepRequest(**{**asked, "scheduler": "none"})
+    assert prepare(plain, tmp_path).experiment.objective == "target_infomax"
+    oracle = SweepRequest(**{**asked, "scheduler": "none"}, objective="target_miou")
+    assert prepare(oracle, tmp_path).experiment.objective == "target_miou"
