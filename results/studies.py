@@ -89,7 +89,7 @@ BIMIX_QUESTIONS = (
 SWEEPS = {"game_to_day-fda_beta": "day_test", "game_to_day-dacs": "day_test"}
 """Published sweeps over adaptation methods, and the set whose labels none of them read."""
 
-NIGHT_SWEEPS = {"night_self_training-night_joint": "night_test"}
+NIGHT_SWEEPS = {"night_joint": "night_test"}
 """The same of the night study: loss, threshold and ratio together."""
 
 NIGHT_TRANSLATION = Study(
