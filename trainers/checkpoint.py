@@ -65,7 +65,7 @@ def _cleared(aside: Path) -> Iterator[None]:
     """Remove ``aside`` where writing it fails: on a full disk others need the space."""
     try:
         yield
-    except Exception:  # Whatever it is: it goes on to the caller.
+    except Exception:  # A writer is a method's and may raise anything; nothing is swallowed. A kill leaves the folder.
         shutil.rmtree(aside, ignore_errors=True)
         raise
 

@@ -156,8 +156,7 @@ def _library_network(config: NetworkConfig) -> nn.Module:
         network: nn.Module = smp.create_model(
             config.architecture, config.encoder, encoder_weights=None, classes=NUM_CLASSES, **options
         )
-    # Not every decoder takes every encoder; NotImplementedError is a RuntimeError.
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:  # Not every decoder takes every encoder.
         why = " ".join(str(error).split())
         raise UserError(f"{config.architecture} and {config.encoder} do not go together: {why}") from error
     if config.architecture == "PSPNet":  # Its encoder ends at stride 8; the library keeps the stages behind it.

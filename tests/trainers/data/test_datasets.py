@@ -187,12 +187,14 @@ def damages() -> dict[str, tuple[Callable[[Path, Path], object], str]]:
 @pytest.mark.parametrize("damage", damages())
 def test_a_damaged_file_is_named_by_loading_and_by_checking(tree: tuple[Path, DataSplit], damage: str):
     root, which = tree
-    if damage == "label ids outside the map" and which.dataset == "gta5":
-        pytest.skip("GTA5 holds ids above 33, and all of them are void")
     break_it, says = damages()[damage]
     pair = paths(root, which, 1)
     before = [path.read_bytes() for path in pair]
     break_it(*pair)
+    if damage == "label ids outside the map" and which.dataset == "gta5":  # Its ids above 33 are all void: no damage.
+        listing = open_listing(root, which, must_exist=True)
+        assert [one for one in check_split(root, listing, which) if one is not None] == []
+        return
     (broken,) = [path for path, content in zip(pair, before, strict=True)
                  if not path.exists() or path.read_bytes() != content]  # fmt: skip
     message = problem(root, which)
