@@ -1,8 +1,11 @@
-"""The leak guard follows what stages make of other splits; direct leaks are tested with each study."""
+"""The leak guard: direct leaks, copies of a test image, and what stages make of other splits."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator.experiments import EXPERIMENTS, build, presets
 from orchestrator.graph import Experiment
@@ -69,3 +72,42 @@ def test_a_part_that_a_translation_does_not_make_is_left_to_whoever_opens_it():
     assert ("train", "translated/unlabeled") in [
         (field, str(split)) for field, split in learned_splits(study, study.stages["train_2_1"])
     ]
+
+
+def test_a_reported_split_is_refused_as_pool_and_as_reference():
+    study = build("night_self_training", "toy_city")
+    for changes in (
+        {"select_fid.pool": "toy_city/night_test", "pool_features.split": "toy_city/night_test"},
+        {"reference_features.split": "toy_city/night_test"},
+    ):
+        wrong = assign(study, changes)
+        with pytest.raises(UserError, match="toy_city/night_test is trained on and toy_city/night_test is reported"):
+            check_targets(wrong, [wrong.arms["7.1"]], {})
+        check_targets(wrong, [wrong.arms["2.1"]], {})
+
+
+def test_a_split_that_is_reported_translated_is_refused_too():
+    """Row 4.2 scores the night test as day, and its selection must not see that either."""
+    study = build("night_self_training", "toy_city")
+    wrong = assign(study, {"select_his.pool": "toy_city/night_test"})
+    with pytest.raises(UserError, match="toy_city/night_test is reported; take another split as pool"):
+        check_targets(wrong, [wrong.arms["4.2"]], {})
+    check_targets(wrong, [wrong.arms["2.3"]], {})
+
+
+def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
+    """Under another name, and in a pool that a stage splits by light before anything is selected."""
+    study = build("night_self_training", "real")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    test, labels = (tmp_path / "nighttime_driving" / name / "test/night" for name in
+                    ("leftImg8bit", "gtCoarse_daytime_trainvaltest"))  # fmt: skip
+    for folder in (test, labels, tmp_path / "nexet" / "nexet_2017_1"):
+        folder.mkdir(parents=True)
+    Image.fromarray(pixels).save(test / "0_leftImg8bit.png")
+    Image.fromarray(pixels[..., 0] % 19).save(labels / "0_gtCoarse_labelIds.png")
+    roots = {name: tmp_path / name for name in ("nexet", "nighttime_driving")}
+    Image.fromarray(255 - pixels).save(roots["nexet"] / "nexet_2017_1" / "other.png")
+    check_targets(study, [study.arms["7.1"]], roots)
+    (roots["nexet"] / "nexet_2017_1" / "copy.png").write_bytes((test / "0_leftImg8bit.png").read_bytes())
+    with pytest.raises(UserError, match=r"the pool nexet/all shares 1 image\(s\) with nighttime_driving/test"):
+        check_targets(study, [study.arms["7.1"]], roots)

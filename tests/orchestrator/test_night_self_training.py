@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-from PIL import Image
 
 from orchestrator.experiments import build
 from orchestrator.experiments.night_rows import CONVERTED, ROWS, VARIANTS, Row
@@ -26,7 +24,6 @@ from tests.orchestrator.test_night_translation import tiny
 from trainers.config import walk
 from trainers.data.datasets import DataSplit
 from trainers.data.toy_city import plan_tree
-from trainers.errors import UserError
 from trainers.registry import method
 
 SEGMENTERS = ("supervised", "self_training", "fda")
@@ -177,45 +174,6 @@ def test_checkpoints_are_chosen_on_validation_splits_and_never_on_what_is_report
             assert not read & (splits["report"] | night) - {"translated/test"}, name
     assert len({study.stages[study.arms[arm].train].config.select for arm in ("2.1", "3.1", "7.2")}) == 1
     check_targets(study, study.arms.values(), {})
-
-
-def test_a_reported_split_is_refused_as_pool_and_as_reference():
-    study = build("night_self_training", "toy_city")
-    for changes in (
-        {"select_fid.pool": "toy_city/night_test", "pool_features.split": "toy_city/night_test"},
-        {"reference_features.split": "toy_city/night_test"},
-    ):
-        wrong = assign(study, changes)
-        with pytest.raises(UserError, match="toy_city/night_test is trained on and toy_city/night_test is reported"):
-            check_targets(wrong, [wrong.arms["7.1"]], {})
-        check_targets(wrong, [wrong.arms["2.1"]], {})
-
-
-def test_a_split_that_is_reported_translated_is_refused_too():
-    """Row 4.2 scores the night test as day, and its selection must not see that either."""
-    study = build("night_self_training", "toy_city")
-    wrong = assign(study, {"select_his.pool": "toy_city/night_test"})
-    with pytest.raises(UserError, match="toy_city/night_test is reported; take another split as pool"):
-        check_targets(wrong, [wrong.arms["4.2"]], {})
-    check_targets(wrong, [wrong.arms["2.3"]], {})
-
-
-def test_a_pool_that_holds_a_test_image_is_refused_by_content(tmp_path: Path):
-    """Under another name, and in a pool that a stage splits by light before anything is selected."""
-    study = build("night_self_training", "real")
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    test, labels = (tmp_path / "nighttime_driving" / name / "test/night" for name in
-                    ("leftImg8bit", "gtCoarse_daytime_trainvaltest"))  # fmt: skip
-    for folder in (test, labels, tmp_path / "nexet" / "nexet_2017_1"):
-        folder.mkdir(parents=True)
-    Image.fromarray(pixels).save(test / "0_leftImg8bit.png")
-    Image.fromarray(pixels[..., 0] % 19).save(labels / "0_gtCoarse_labelIds.png")
-    roots = {name: tmp_path / name for name in ("nexet", "nighttime_driving")}
-    Image.fromarray(255 - pixels).save(roots["nexet"] / "nexet_2017_1" / "other.png")
-    check_targets(study, [study.arms["7.1"]], roots)
-    (roots["nexet"] / "nexet_2017_1" / "copy.png").write_bytes((test / "0_leftImg8bit.png").read_bytes())
-    with pytest.raises(UserError, match=r"the pool nexet/all shares 1 image\(s\) with nighttime_driving/test"):
-        check_targets(study, [study.arms["7.1"]], roots)
 
 
 def test_fda_can_run_at_the_preset_s_size_and_augmentation(study: Experiment):

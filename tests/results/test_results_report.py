@@ -14,7 +14,6 @@ import pytest
 from results import leaderboard
 from results.report import Importance, Material, Picture, render, write
 from results.report.ranking import rank
-from results.report.svg import Scale, color, scale
 from results.schema import CLASS_NAMES, SCORES
 from results.store import write_curves, write_scores
 
@@ -309,31 +308,6 @@ def test_a_written_report_replaces_the_last_one_whole(tmp_path):
         write(path, content)
     assert path.read_text(encoding="utf-8") == "größer"
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
-
-
-@pytest.mark.parametrize("log", [False, True])
-def test_scales_keep_every_value_inside_and_ticks_round(log):
-    values = [0.00013, 0.02, 0.7]
-    found = scale(values, 50, 400, log=log)
-    pixels = [found(value) for value in values]
-    assert pixels == sorted(pixels)
-    assert 50 <= pixels[0] < pixels[-1] <= 400
-    assert 2 <= len(found.ticks()) <= 9
-    assert all(
-        found.low <= tick <= found.high and float(f"{tick:.2g}") == pytest.approx(tick) for tick in found.ticks()
-    )
-
-
-def test_a_scale_of_one_value_puts_it_into_the_middle():
-    assert Scale(3, 3, 0, 10)(3) == 5
-    assert scale([3], 0, 10)(3) == 5
-
-
-def test_colors_get_lighter_with_the_value():
-    light = [sum(map(int, re.findall(r"\d+", color(share)))) for share in np.linspace(0, 1, 21)]
-    assert light == sorted(light)
-    assert color(-1) == color(0)
-    assert color(2) == color(1)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome is installed")
