@@ -63,7 +63,7 @@ class SelfTraining:
 
     study: NightTranslation
     camvid: str
-    """Unlabeled day split of experiment 1."""
+    """Unlabeled split of experiment 1; in the thesis CamVid, by day."""
     pool: str
     """Unlabeled night images to choose from."""
     loop: LoopConfig
