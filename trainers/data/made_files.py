@@ -17,18 +17,20 @@ DISK_MARGIN = 1.1
 
 def save_png(image: np.ndarray | Image.Image, path: Path) -> None:
     """Under its name only once it is whole."""
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     aside = path.with_suffix(".aside")
-    picture.save(aside, format="PNG")
+    _picture(image).save(aside, format="PNG")
     aside.replace(path)
 
 
 def encoded_bytes(image: np.ndarray | Image.Image) -> int:
     """What ``save_png`` would write."""
     file = io.BytesIO()
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    picture.save(file, format="PNG")
+    _picture(image).save(file, format="PNG")
     return len(file.getvalue())
+
+
+def _picture(image: np.ndarray | Image.Image) -> Image.Image:
+    return Image.fromarray(image) if isinstance(image, np.ndarray) else image
 
 
 def check_room(output: Path, sizes: Sequence[int], count: int, *, what: str, remedy: str) -> None:
