@@ -19,7 +19,8 @@ Source: the label balancing document, Tables 1 and 2 (PSPNet: baseline 77.31, ad
     whose recipe ``real`` follows: 200 epochs of SGD, batch 16, crops of 713.
 Differs: the document's "tradition" is its baseline, so both have flips and scales here, ``traditional`` adds colors;
     it selects no checkpoint, says nothing of the amount of the supplement (one new map an image here), and its
-    baseline trains on all 2975 images. Whole images are scored, not crops, and the ResNet-50 has a plain stem.
+    baseline trains on all 2975 images. Whole images are scored, not crops, and the ResNet-50 has a plain stem. Scales
+    begin where a crop still fits, at .7 instead of the recipe's .5: ``style`` would take padding for content.
 """
 
 from collections.abc import Mapping
@@ -146,7 +147,7 @@ def toy_city() -> Experiment:
             network=NetworkConfig(architecture="pspnet", encoder="resnet18"),
             optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3, weight_decay=1e-2),
             augmentation=AugmentationConfig(
-                horizontal_flip=0.5, scale_min=0.8, scale_max=1.25, crop_height=64, crop_width=64
+                horizontal_flip=0.5, scale_min=1.0, scale_max=1.5, crop_height=64, crop_width=64
             ),
             loop=loop,
         ),
@@ -188,7 +189,7 @@ def real() -> Experiment:
                 name="sgd", learning_rate=0.01, head_learning_rate_factor=10.0, weight_decay=1e-4
             ),
             augmentation=AugmentationConfig(
-                horizontal_flip=0.5, scale_min=0.5, scale_max=2.0, crop_height=713, crop_width=713
+                horizontal_flip=0.5, scale_min=0.7, scale_max=2.0, crop_height=713, crop_width=713
             ),
             loop=schedule,
         ),
