@@ -94,7 +94,7 @@ def test_the_toy_preset_shares_both_segmenters_with_the_toy_city_study():
     assert ours["features_segmenter"].key == other["game"]["train_game"].key
     config: Any = ours["pix2pixhd"].config
     assert (config.generator.width, config.height, config.width, config.loop.steps) == (16, 64, 128, 2000)
-    assert config.generator.stride() == 4
+    assert config.generator.stride() == 2
 
 
 @pytest.mark.integration
