@@ -54,9 +54,7 @@ def study_table(study: Study, rows: pd.DataFrame) -> str:
     Steps, unlabeled images and seconds are means over seeds; hits count with what they had cost. What a search made of
     an arm is no part of the study.
     """
-    rows = rows[(rows["experiment"] == study.experiment) & (rows["preset"] == study.preset)]
-    rows = rows[rows["varied"] == "{}"]
-    rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    rows = _of_study(rows, study.experiment, study.preset)
     arms = [arm for arm in study.arms if (rows["arm"] == arm).any()]
     if study.arms[0] not in arms:
         return NO_RUNS
@@ -114,8 +112,7 @@ def questions_table(experiment: str, preset: str, questions: Sequence[Question],
 
     Intervals as in ``study_table``; the verdict is by p after Holm's correction over all questions together.
     """
-    rows = rows[(rows["experiment"] == experiment) & (rows["preset"] == preset) & (rows["varied"] == "{}")]
-    rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    rows = _of_study(rows, experiment, preset)
     known = set(rows["arm"])
     asked = [one for one in questions if {one.baseline, one.arm} <= known]
     if not asked:
@@ -175,6 +172,16 @@ def proxies_table(sweeps: Mapping[str, str], rows: pd.DataFrame) -> str:
         *(f"{one} chooses" for one in PROXIES),
     )
     return markdown(head, lines)
+
+
+def _of_study(rows: pd.DataFrame, experiment: str, preset: str) -> pd.DataFrame:
+    """The finished rows of the best checkpoints that no search varied.
+
+    Without the hundreds of ``params.*``, which pandas would copy at every step and no table of a study reads.
+    """
+    rows = rows.loc[:, ~rows.columns.str.startswith("params.")]
+    rows = rows[(rows["experiment"] == experiment) & (rows["preset"] == preset) & (rows["varied"] == "{}")]
+    return rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
 
 
 def _differences(study: Study, rows: pd.DataFrame, arms: list[str]) -> dict[str, pd.Series]:
