@@ -99,7 +99,9 @@ def select(frame: pd.DataFrame, selector: str) -> pd.DataFrame:
 
 def _choose(frame: pd.DataFrame, selectors: Sequence[str]) -> list[Chosen]:
     """One configuration for each selector, all of one protocol."""
-    finished = {selector: select(frame, selector) for selector in selectors}
+    found = {selector: select(frame, selector) for selector in selectors}
+    # Hundreds of columns that pandas would copy at every step; conditions have read them by now.
+    finished = {selector: rows.loc[:, ~rows.columns.str.startswith("params.")] for selector, rows in found.items()}
     for selector, rows in finished.items():
         finished[selector] = rows[(rows["status"] == "finished") & rows["evaluation_set"].notna()]
         if finished[selector].empty:
