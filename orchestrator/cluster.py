@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from orchestrator.resources import num_cpus as cores
+from orchestrator.signals import inherited_hangups_ignored
 from trainers.errors import UserError
 
 RAY_ENVIRONMENT = {
@@ -12,6 +13,7 @@ RAY_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Its own lets a sweep that was interrupted look like one that is finished.
     # Relative paths mean the same in a trial as in the driver.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # A stopped trial may take long to clean up; at the default of 2 s the sweep would hang instead.
@@ -69,7 +71,8 @@ def connect(num_cpus: int | None = None) -> None:
     if not is_on_cluster():
         try:
             # By name: a cluster that somebody else started on this machine is not ours to fill.
-            ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
+            with inherited_hangups_ignored():
+                ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
         except Exception as error:
             if "timed out" not in str(error):
                 raise

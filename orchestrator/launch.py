@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.execute import Event
-from orchestrator.signals import stopping_on_sigterm
+from orchestrator.execute import Event, Observe
+from orchestrator.signals import Stopping, stopping_on_signals
 from orchestrator.trial import Outcome, Trial, run_trial
 
 if TYPE_CHECKING:
@@ -16,26 +17,27 @@ if TYPE_CHECKING:
 Watch = Callable[[Trial, Event], None]
 """Told what happens in which trial."""
 
+STOPS_AT = ("start", "hit", "progress", "done")
+"""Events at which a stage can be left: whoever reports progress saves first."""
+
 
 def run_trials(trials: Sequence[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]]:
-    """Run ``trials`` one after the other; yields each with its outcome as it ends."""
+    """Run ``trials`` one after the other; yields each with its outcome as it ends.
+
+    Raises:
+        Interrupted: a signal asked to stop, and the trial in progress has saved.
+    """
     if trials and trials[0].place.workers > 0:
         yield from _run_in_group(trials, watch)
         return
-    from trainers.context import SAVE_AND_EXIT
-
-    with stopping_on_sigterm() as stopping:
+    with stopping_on_signals() as stopping:
         for trial in trials:
-
-            def observe(event: Event, trial: Trial = trial) -> None:
-                watch(trial, event)
-                if stopping and event.kind == "progress":
-                    raise SystemExit(SAVE_AND_EXIT)
-
-            yield trial, run_in_process(trial, observe)
+            with until_saved(stopping):
+                outcome = run_in_process(trial, saving_when_stopped(trial, watch, stopping))
+            yield trial, outcome
 
 
-def run_in_process(trial: Trial, observe: Callable[[Event], None]) -> Outcome:
+def run_in_process(trial: Trial, observe: Observe) -> Outcome:
     """Run one trial here."""
     from trainers.context import PlainContext
 
@@ -46,18 +48,40 @@ def run_in_process(trial: Trial, observe: Callable[[Event], None]) -> Outcome:
 
 
 def _run_in_group(trials: Sequence[Trial], watch: Watch) -> Iterator[tuple[Trial, Outcome]]:
-    """One worker group serves all trials; a signal lets the trial in progress save and ends the process."""
+    """Let one worker group serve all trials."""
     from orchestrator.cluster import connect
     from orchestrator.slot import Slot
-    from trainers.context import SAVE_AND_EXIT
 
     connect()
-    with Slot(trials[0].place) as slot, stopping_on_sigterm() as stopping:  # Ray's start installs a handler of its own.
+    with Slot(trials[0].place) as slot, stopping_on_signals() as stopping:  # Ray's start installs a handler of its own.
         for trial in trials:
+            with until_saved(stopping):
+                outcome = slot.run(trial, saving_when_stopped(trial, watch, stopping))
+            yield trial, outcome
 
-            def observe(event: Event, trial: Trial = trial) -> None:
-                watch(trial, event)
-                if stopping and event.kind == "progress":
-                    raise SystemExit(SAVE_AND_EXIT)
 
-            yield trial, slot.run(trial, observe)
+def saving_when_stopped(trial: Trial, watch: Watch, stopping: Stopping) -> Observe:
+    """Make the observer of a trial that ends it, with a checkpoint, once a signal has asked to stop."""
+    from trainers.context import SAVE_AND_EXIT
+
+    def observe(event: Event) -> None:
+        watch(trial, event)
+        if stopping and event.kind in STOPS_AT:
+            raise SystemExit(SAVE_AND_EXIT)
+
+    return observe
+
+
+@contextmanager
+def until_saved(stopping: Stopping) -> Iterator[None]:
+    """Raise ``Interrupted`` where a trial in the block ended for a signal, or would begin after one."""
+    from trainers.context import SAVE_AND_EXIT
+
+    if stopping:
+        raise stopping.interrupted()
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code == SAVE_AND_EXIT and stopping:
+            raise stopping.interrupted() from None
+        raise

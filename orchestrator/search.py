@@ -105,6 +105,14 @@ class Search:
         return self._outcomes
 
     @property
+    def num_open(self) -> int:
+        """How many trials have not ended and still may run: the further seeds of a pruned configuration never do."""
+        unasked = (self._configurations() - len(self._params)) * len(self._seeds())
+        return unasked + sum(
+            trial.id not in self._outcomes for trials in self._trials.values() for trial in self._runnable(trials)
+        )
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is left to hand out; trials that run may still add seeds."""
         return not self._queue and len(self._params) >= self._configurations()
@@ -263,22 +271,23 @@ class Search:
 
     def _enqueue(self, config_hash: str) -> None:
         """Queue the trials of a configuration that may run now and have not been handed out."""
-        trials = self._trials[config_hash]
-        if self.sweep.first_seed_races:
-            first = self._outcomes.get(trials[0].id)
-            survived = first is not None and first.status == "finished"
-            trials = trials if survived else trials[:1]
+        trials = self._runnable(self._trials[config_hash])
+        if self.sweep.first_seed_races and trials[0].id not in self._outcomes:
+            trials = trials[:1]
         gone = {trial.id for trial in self._queue} | self._handed_out | set(self._outcomes)
         self._queue.extend(trial for trial in trials if trial.id not in gone)
+
+    def _runnable(self, trials: list[Trial]) -> list[Trial]:
+        """Those of a configuration's trials that run sooner or later: its racing first seed judges for all."""
+        first = self._outcomes.get(trials[0].id)
+        is_out = self.sweep.first_seed_races and first is not None and first.status != "finished"
+        return trials[:1] if is_out else trials
 
     def _tell(self, config_hash: str) -> None:
         """Tell the sampler the mean over the seeds once all have ended; what the first seed has when it was pruned."""
         import optuna
 
-        trials = self._trials[config_hash]
-        first = self._outcomes.get(trials[0].id)
-        if self.sweep.first_seed_races and first is not None and first.status != "finished":
-            trials = trials[:1]  # Its verdict holds for the configuration: the other seeds never run.
+        trials = self._runnable(self._trials[config_hash])
         if not all(trial.id in self._outcomes for trial in trials):
             return
         values = self._values([self._outcomes[trial.id] for trial in trials])

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cluster import connect, is_on_cluster
 from orchestrator.execute import Event, Observe, StageReport, Throttle, Walk
 from orchestrator.files import naming_full_disk
-from orchestrator.launch import run_in_process
+from orchestrator.launch import run_in_process, saving_when_stopped, until_saved
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
 from orchestrator.resources import are_free, cluster_nodes, groups_that_fit, require_fit
 from orchestrator.search import Search, Sweep
-from orchestrator.signals import Stopping, stopping_on_sigterm
+from orchestrator.signals import Interrupted, Stopping, stopping_on_signals
 from orchestrator.slot import Slot, own_slot, wanted
 from orchestrator.trial import Place, Trial, prepare_process
 from trainers.errors import UserError
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) -> None:
-    """Run all that is left to do; every trial that ends is on the leaderboard before the next is handed out."""
+    """Run all that is left to do; every trial that ends is on the leaderboard before the next is handed out.
+
+    Raises:
+        Interrupted: a signal asked to stop, and the trials have saved.
+    """
     recorded = recorded_trials(search.sweep.place.storage, search.ledger.name)
     for trial, outcome, attempt in search.known:
         if trial.id not in recorded or recorded[trial.id][0] < attempt:  # Killed before the leaderboard was written.
@@ -41,9 +45,13 @@ def run_sweep(search: Search, watcher: Watcher, pruner: Pruner | None = None) ->
             record(trial, outcome, sweep=search.ledger.name, attempt=attempt)
     if search.is_done:  # Ray need not even start.
         return
-    with stopping_on_sigterm() as stopping:
-        run_shared_stages(search, watcher, stopping)
-    _run_on_tune(search, watcher, pruner)
+    try:
+        with stopping_on_signals() as stopping, until_saved(stopping):
+            run_shared_stages(search, watcher, stopping)
+        _run_on_tune(search, watcher, pruner)
+    except Interrupted as stop:
+        ended = f"{len(search.outcomes)} of {search.total} trials have ended"
+        raise stop.named(f"{search.ledger.name} was stopped: {ended}; `{search.again}` continues it") from None
 
 
 def shared_stages(sweep: Sweep) -> list[str]:
@@ -70,7 +78,7 @@ def run_shared_stages(search: Search, watcher: Watcher, stopping: Stopping) -> l
             if all(store.exists(one.method.name, one.key) for one in planned.values()):
                 continue
             search.ledger.write("shared", f"{trial.id}", {"keys": [one.key for one in planned.values()]})
-            observe = partial(_observe_shared, trial, watcher, stopping)
+            observe = saving_when_stopped(trial, watcher.event, stopping)
             if sweep.place.workers or is_on_cluster():
                 slot = slot or group.enter_context(_one_slot(sweep.place))
                 reports += _made_in_group(slot, trial, names, observe)
@@ -100,14 +108,6 @@ def _made_in_group(slot: Slot, trial: Trial, names: list[str], observe: Observe)
         kind = UserError if outcome.failure_class == "invalid" else RuntimeError
         raise kind(f"{outcome.message}\n{outcome.trace or ''}".strip())
     return [StageReport(**report) for report in outcome.stages]
-
-
-def _observe_shared(trial: Trial, watcher: Watcher, stopping: Stopping, event: Event) -> None:
-    from trainers.context import SAVE_AND_EXIT
-
-    watcher.event(trial, event)
-    if stopping and event.kind == "progress":
-        raise SystemExit(SAVE_AND_EXIT)
 
 
 def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
@@ -145,7 +145,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     )
     flag = stop_flag(search.ledger)
     flag.unlink(missing_ok=True)
-    with stopping_on_sigterm(flag.touch) as stopping:  # Only now: Ray's start installs a handler of its own.
+    with stopping_on_signals(flag.touch) as stopping:  # Only now: Ray's start installs a handler of its own.
         searcher.stopping = stopping
         try:
             with naming_full_disk(place.storage, search.again):  # Tune writes there too.
@@ -159,16 +159,12 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
     if searcher.error is not None:
         raise searcher.error
     if stopping:
-        raise Interrupted(f"{search.ledger.name} was stopped; `{search.again}` continues it")
+        raise stopping.interrupted()
 
 
 def stop_flag(ledger: Ledger) -> Path:
     """The file whose existence asks the trials of a sweep, wherever they run, to save and end."""
     return ledger.root / "stopping"
-
-
-class Interrupted(RuntimeError):
-    """The sweep was asked to stop, and its trials have saved."""
 
 
 def concurrency(place: Place, note: Callable[[str], None]) -> int:

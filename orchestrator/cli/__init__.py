@@ -1,17 +1,22 @@
 """The command line: ``nightshift VERB …``. One file per group of verbs; heavy imports happen inside the verbs."""
 
 import errno
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
+from orchestrator import signals
 from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
 from trainers.errors import UserError
 
 app = typer.Typer(
     name="nightshift",
     help="Experiments in domain-adaptive semantic segmentation: cached stages, Ray sweeps, Parquet leaderboards.",
+    epilog="Exit codes: 0 all that was asked for is there; 1 a trial failed, diverged or is open, or a problem was "
+    "found; 2 a mistake in what was asked; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by a closed terminal, 141 by "
+    "a closed pipe.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,18 +38,32 @@ app.command("gc")(storage.gc)
 app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 
-INTERRUPTED = 130
-"""What Typer makes of a KeyboardInterrupt."""
-
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it cannot read; it has no public name of its own."""
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line on standard error and exit code 2."""
-    code = None
+    """Run the command and exit with its code: see the epilog of ``--help``."""
     try:
-        code = app(standalone_mode=False)
+        with signals.interruptible():
+            code = _run()
+            sys.stdout.flush()
+    except signals.Interrupted as stop:
+        signals.say(stop.message or "interrupted; the same command continues where this one stopped")
+        code = 128 + stop.number
+    except BrokenPipeError:
+        if not any(signals.reader_is_gone(descriptor) for descriptor in (1, 2)):
+            raise  # Another pipe's.
+        code = 128 + signal.SIGPIPE
+    finally:
+        signals.drop_output()
+    sys.exit(code)
+
+
+def _run() -> int | None:
+    """Run the command; a user's mistake is one line on standard error and exit code 2."""
+    try:
+        return app(standalone_mode=False)
     except UsageError as error:
         message = error.format_message().rstrip(".")
         if not message:  # Nothing was asked for, and the help has been printed.
@@ -54,19 +73,16 @@ def main() -> None:
         fail(str(error))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            raise  # A closed pipe among them.
         fail(f"no space is left ({error}); free some and give the same command again: it continues")
     except ValueError as error:
         # The leaderboard's own errors; its module is imported only where a leaderboard is read.
         if not type(error).__module__.startswith("results."):
             raise
         fail(str(error))
-    if code == INTERRUPTED:
-        sys.stderr.write("interrupted; the same command continues where this one stopped\n")
-    sys.exit(code)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """One line and exit code 2."""
     sys.stderr.write(f"nightshift: {' '.join(message.split())}\n")
     sys.exit(2)

@@ -1,15 +1,19 @@
 """What a person sees while trials run: a live table in a terminal, a line per event elsewhere."""
 
+import contextlib
+import io
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from orchestrator import signals
+from orchestrator.cli.console import Console, standard_error
 from orchestrator.execute import Event
 from orchestrator.trial import Outcome, Trial
 
@@ -33,7 +37,7 @@ class Progress:
     """
 
     def __init__(self, total: int, *, done: int = 0, verbose: bool, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False, emoji=False)
+        self.console = console or standard_error()
         self._total, self._done, self._verbose = total, done, verbose
         self._running: dict[str, _Running] = {}
         self._labels: dict[str, str] = {}
@@ -50,7 +54,8 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.console.is_terminal:
-            self._live.stop()
+            with contextlib.suppress(OSError):  # The terminal has been closed.
+                self._live.stop()
 
     def event(self, trial: Trial, event: Event) -> None:
         """Something happened in a trial."""
@@ -87,8 +92,17 @@ class Progress:
         self._line(trial.id, "  ".join(part for part in parts if part))
 
     def note(self, text: str) -> None:
-        """A line of its own."""
-        self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+        """Write a line of its own; a pipe that nobody reads any more stops the command as a signal does.
+
+        A terminal that was closed behind ``nohup`` or ``disown`` only leaves nobody to write to.
+        """
+        try:
+            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+        except BrokenPipeError:
+            self.console.file = io.StringIO()
+            signals.receive(signal.SIGPIPE)
+        except OSError:
+            self.console.file = io.StringIO()
 
     def _worth_a_line(self, event: Event) -> bool:
         return event.kind in ("done", "hit") or (event.kind == "start" and "@" not in event.stage)

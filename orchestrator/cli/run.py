@@ -22,6 +22,7 @@ def run(
     Example: `nightshift run demo --seeds 3`
     """
     from orchestrator.book import Book
+    from orchestrator.cli.completeness import exit_unless_complete
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
     from orchestrator.explain import unseeded
@@ -31,6 +32,7 @@ def run(
     from orchestrator.ledger import Ledger
     from orchestrator.preflight import check_methods, find_arms, place
     from orchestrator.provenance import command
+    from orchestrator.signals import Interrupted
     from orchestrator.trial import Trial
     from results.compact import refresh
 
@@ -48,16 +50,20 @@ def run(
     for arm in unseeded(trials):
         note = "no stage follows the seed of a trial, so its seeds are one run (--seed-scope all moves every stage)"
         typer.echo(f"{arm}: {note}", err=True)
-    failed = 0
+    outcomes: dict[str, str] = {}
+    """Trial → status, of those that have ended."""
     again = f"the same command: {command()}"
-    with naming_full_disk(here.storage, again), Progress(len(trials), verbose=True) as progress:
-        book = Book(ledger, progress.event)
-        for trial, outcome in run_trials(trials, book.event):
-            if outcome.failure_class == "disk_full":
-                raise disk_full(f"{trial.id}: {outcome.message}", here.storage, again)
-            progress.ended(trial, book.enter(trial, outcome))
-            failed += outcome.status != "finished"
+    try:
+        with naming_full_disk(here.storage, again), Progress(len(trials), verbose=True) as progress:
+            book = Book(ledger, progress.event)
+            for trial, outcome in run_trials(trials, book.event):
+                if outcome.failure_class == "disk_full":
+                    raise disk_full(f"{trial.id}: {outcome.message}", here.storage, again)
+                progress.ended(trial, book.enter(trial, outcome))
+                outcomes[trial.id] = outcome.status
+    except Interrupted as stop:
+        ended = f"{len(outcomes)} of {len(trials)} trials have ended"
+        raise stop.named(f"{ledger.name} was stopped: {ended}; `{command()}` continues it") from None
     refresh(here.storage)
     print_overview(here.storage, ledger.name, [trial.id for trial in trials])
-    if failed:
-        raise typer.Exit(1)
+    exit_unless_complete(outcomes, retry=lambda status: command())

@@ -22,6 +22,7 @@ def submit(
     import tempfile
 
     from orchestrator.cli import app
+    from orchestrator.signals import Interrupted
     from orchestrator.submit import check_command, client, follow, pack, send
 
     verbs = [command.name for command in app.registered_commands if command.name not in (None, "submit")]
@@ -32,13 +33,18 @@ def submit(
     with tempfile.TemporaryDirectory(prefix="nightshift-") as staged:
         parcel.copy_to(Path(staged))
         job = send(jobs, words, Path(staged))
+    commands = f"`ray job logs --follow {job}` shows it, `ray job stop {job}` ends it"
     if not wait:
-        typer.echo(
-            f"{job} is on {where}; `ray job logs --follow {job}` shows it, `ray job stop {job}` ends it", err=True
-        )
+        typer.echo(f"{job} is on {where}; {commands}", err=True)
         return
     typer.echo(f"{job} is on {where}; Ctrl-C leaves it running", err=True)
-    status = follow(jobs, job, lambda text: typer.echo(text, nl=False))
+    try:
+        status = follow(jobs, job, lambda text: typer.echo(text, nl=False))
+    except Interrupted as stop:
+        raise stop.named(f"{job} keeps running; {commands}") from None
+    except BrokenPipeError:
+        typer.echo(f"nightshift: {job} keeps running; {commands}", err=True)
+        raise
     if status != "SUCCEEDED":
         typer.echo(f"nightshift: {job} ended as {status}; submit the same command again to continue", err=True)
         raise typer.Exit(1)

@@ -151,13 +151,13 @@ def _start(
 
 
 def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> None:
+    from orchestrator.cli.completeness import exit_unless_complete
     from orchestrator.cli.progress import Progress
     from orchestrator.cli.tables import print_overview
     from orchestrator.provenance import software_changes
     from orchestrator.search import Search
     from orchestrator.searcher import Watcher
     from orchestrator.start import opened, run
-    from orchestrator.sweep import Interrupted
     from results.compact import refresh
 
     with opened(request, what) as ledger:
@@ -172,21 +172,23 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
                 progress.note("target_miou is an oracle: it reads labels of the target, which no adaptation has")
             if request.cost:
                 progress.note(f"two objectives, {what.experiment.objective} and {request.cost}: nothing is pruned")
-            try:
-                run(request, search, Watcher(progress.event, progress.ended, progress.note))
-            except Interrupted as interruption:
-                progress.note(str(interruption))
-                raise typer.Exit(143) from interruption
+            run(request, search, Watcher(progress.event, progress.ended, progress.note))
             for message in search.invalid:
                 progress.note(f"invalid configuration, not run: {message}")
             if search.is_out_of_time:
-                progress.note(f"--hours {request.hours:g} are over; `nightshift resume {ledger.name}` does the rest")
+                progress.note(f"--hours {request.hours:g} are over: no further trial was handed out")
     refresh(what.place.storage)
     if search.outcomes and request.confirms:
         _print_optimism(request, what, ledger, form)
     elif search.outcomes:
         print_overview(what.place.storage, ledger.name, most=SHOWN)
-    if not any(outcome.status == "finished" for outcome in search.outcomes.values()):
+    exit_unless_complete(
+        {trial: outcome.status for trial, outcome in search.outcomes.items()},
+        retry=lambda status: f"{search.again} --retry {status}",
+        num_open=search.num_open,
+        resume=search.again,
+    )
+    if search.invalid:
         raise typer.Exit(1)
 
 

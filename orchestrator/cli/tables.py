@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from orchestrator.cli.console import Console, standard_output
 
 
 def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None, *, most: int | None = None) -> None:
@@ -19,7 +20,7 @@ def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = Non
     rows = load(storage, sweep=sweep)
     if trials is not None:
         rows = rows[rows["trial"].isin(trials)]
-    console = wide_console()
+    console = standard_output()
     table = overview(rows)
     show_frame(table.head(most or len(table)), title=f"{sweep}: best checkpoint of each configuration", console=console)
     if most is not None and len(table) > most:
@@ -60,7 +61,7 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
 
 def show_frame(frame: pd.DataFrame, *, title: str | None = None, console: Console | None = None) -> None:
     """Print a frame; numbers right-aligned, absent values as –."""
-    console = console or wide_console()
+    console = console or standard_output()
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
         table.add_column(str(name), justify="right" if is_numeric(frame[name]) else "left", overflow="fold")
@@ -86,12 +87,6 @@ def split_constants(frame: pd.DataFrame) -> tuple[dict[str, object], pd.DataFram
     frame = frame.drop(columns=empty)
     constant = [name for name in shared if name in frame and len(frame) and frame[name].nunique(dropna=False) == 1]
     return {name: frame[name].iloc[0] for name in constant}, frame.drop(columns=constant)
-
-
-def wide_console() -> Console:
-    """Standard output; lines are not broken at 80 columns where there is no terminal."""
-    console = Console(highlight=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, emoji=False, width=200)
 
 
 def cells(values: Iterable[object]) -> list[str]:

@@ -3,6 +3,7 @@
 Shape legend: n images of this rank, h height, w width.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,13 @@ def load(
     """The items of ``dataset`` at the addresses of each batch, on the device; images as it likes them laid out."""
     on_gpu = context.device.type == "cuda"
     num_workers = default_loader_workers(context.device) if workers is None else workers
-    loader = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=on_gpu)  # type: ignore[arg-type]
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        pin_memory=on_gpu,
+        worker_init_fn=_leave_signals_to_the_parent,
+    )
     try:
         for first, second in loader:
             yield _on_device(first, context.device), _on_device(second, context.device)
@@ -127,6 +134,12 @@ def load(
         # A loader process hands on its whole traceback as the message; the last line is the one that it raised.
         message = str(error).strip().splitlines()[-1]
         raise UserError(message.removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")) from error
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ignore Ctrl-C and a closed terminal, which reach the whole process group: the parent still has to save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _on_device(values: Tensor, device: torch.device) -> Tensor:
