@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from orchestrator.resources import is_on_cluster
 from orchestrator.resources import num_cpus as cores
 from orchestrator.signals import inherited_hangups_ignored
 from trainers.errors import UserError
@@ -28,11 +29,6 @@ RAY_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
-def is_on_cluster() -> bool:
-    """Whether this process belongs to a running cluster; otherwise Ray is started on this machine when it is needed."""
-    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
 
 def is_submitted() -> bool:

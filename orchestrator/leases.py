@@ -145,6 +145,23 @@ def acquire(
 
 def take(path: Path) -> Lease | None:
     """The lease, unless its holder is alive: at once for a process of this host, else once the content has moved."""
+    return acquire(path, unless=_signs_of_life(path), waiting=lambda who: None)
+
+
+def is_held(path: Path) -> bool:
+    """Whether ``take`` would refuse the lease: a holder on another host is watched until it moves or is dead."""
+    shows_life, since = _signs_of_life(path), time.monotonic()
+    while (record := read_lease(path)) is not None and not is_dead_here(record):
+        if shows_life():
+            return True
+        if time.monotonic() - since > TTL_SECONDS:
+            return False
+        time.sleep(0.2)
+    return False
+
+
+def _signs_of_life(path: Path) -> Callable[[], bool]:
+    """Tell whether the holder lives: at once for a process of this host, else once the content has moved."""
     holder = read_lease(path)
 
     def is_alive() -> bool:
@@ -152,7 +169,7 @@ def take(path: Path) -> Lease | None:
         moved = now is not None and now != holder
         return moved or (now is not None and now["host"] == socket.gethostname() and not is_dead_here(now))
 
-    return acquire(path, unless=is_alive, waiting=lambda who: None)
+    return is_alive
 
 
 def remove_if_dead(path: Path) -> bool:

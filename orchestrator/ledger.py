@@ -40,6 +40,17 @@ class Ledger:
         """
         if publish_json(self.root / "spec.json", {"schema_version": SCHEMA_VERSION, **spec}):
             return True
+        self.require_same(spec)
+        return False
+
+    def require_same(self, spec: Mapping[str, Any]) -> None:
+        """Check that the sweep, where one of this name exists, is that of ``spec``.
+
+        Raises:
+            UserError: it has another specification.
+        """
+        if not (self.root / "spec.json").is_file():
+            return
         known = self._spec()
         changed = sorted(key for key in {*known, *spec} - {"schema_version"} if known.get(key) != spec.get(key))
         if changed:
@@ -48,7 +59,6 @@ class Ledger:
                 f"the sweep {self.name} exists with other settings: {key} was {_short(known.get(key))} and is now "
                 f"{_short(spec.get(key))}; give this one another --name"
             )
-        return False
 
     def _spec(self) -> dict[str, Any]:
         """What the sweep is; nothing where no record says so (``nightshift run`` writes none)."""

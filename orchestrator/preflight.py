@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.cluster import absolute, connect, is_on_cluster
+from orchestrator.cluster import absolute, connect
 from orchestrator.files import publish_json, read_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
-from orchestrator.resources import cluster_nodes, num_cpus, require_fit
+from orchestrator.resources import cluster_nodes, is_on_cluster, num_cpus, num_gpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
 from trainers.data.fingerprint import fingerprint
@@ -38,8 +38,10 @@ class Request:
     gpus_per_worker: float | None = None
     """``None``: one where the machine has any."""
     cpus_per_worker: int | None = None
-    """``None``: the cores are shared out evenly; on a cluster one each."""
+    """``None``: the machine's cores are shared out evenly by the trials that run at once; on a cluster one each."""
     collective_seconds: float = 1800.0
+    max_concurrent: int = 1
+    """Trials that run at once where they fit: a run takes one after the other, a sweep all that it can."""
 
 
 Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -54,14 +56,6 @@ def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
 def default_storage() -> Path:
     """``$NIGHTSHIFT_STORAGE``, else ``./runs``."""
     return Path(os.environ.get("NIGHTSHIFT_STORAGE", "runs"))
-
-
-def num_gpus() -> int:
-    """NVIDIA devices that this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def device_type(request: Request) -> Literal["cpu", "cuda"]:
@@ -102,7 +96,8 @@ def machines(request: Request) -> tuple[Literal["cpu", "cuda"], int, float]:
         UserError: they never will.
     """
     if not is_on_cluster():
-        kind, threads = device_type(request), check_workers(request)
+        kind = device_type(request)
+        threads = check_workers(request, kind)
         gpus = 0.0 if kind == "cpu" else 1.0 if request.gpus_per_worker is None else request.gpus_per_worker
         return kind, threads, gpus
     connect()
@@ -118,8 +113,8 @@ def machines(request: Request) -> tuple[Literal["cpu", "cuda"], int, float]:
     return "cuda" if gpus else "cpu", threads, gpus
 
 
-def check_workers(request: Request) -> int:
-    """CPU cores per worker.
+def check_workers(request: Request, kind: Literal["cpu", "cuda"] = "cpu") -> int:
+    """CPU cores per worker of trials on a ``kind`` of device.
 
     Raises:
         UserError: the workers do not fit the machine.
@@ -127,13 +122,23 @@ def check_workers(request: Request) -> int:
     ranks = max(1, request.workers)
     if request.workers < 0:
         raise UserError(f"--workers must be 0 (this process) or more, got {request.workers}")
-    each = request.cpus_per_worker or max(1, num_cpus() // ranks)
+    each = request.cpus_per_worker or max(1, num_cpus() // (ranks * side_by_side(request, kind)))
     if ranks * each > num_cpus():
         raise UserError(
             f"--workers {request.workers} with {each} core(s) each needs {ranks * each} cores, and this machine has "
             f"{num_cpus()}; use --workers {num_cpus() // each} or fewer"
         )
     return each
+
+
+def side_by_side(request: Request, kind: Literal["cpu", "cuda"]) -> int:
+    """How many trials run at once on this machine when each worker has at least one core, and its GPUs."""
+    ranks = max(1, request.workers)
+    fit = num_cpus() // ranks
+    if kind == "cuda":
+        gpus = 1.0 if request.gpus_per_worker is None else request.gpus_per_worker
+        fit = min(fit, int(num_gpus() / (gpus * ranks)))
+    return max(1, min(request.max_concurrent, fit))
 
 
 def data_roots(request: Request) -> dict[str, Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,50 @@ ROUNDING = 1e-6
 def num_cpus() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_gpus() -> int:
+    """Count the NVIDIA GPUs that this process may use, without importing torch.
+
+    The driver says how many there are; ``CUDA_VISIBLE_DEVICES`` can only take some of them away.
+    """
+    present, visible = num_gpus_of_driver(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or not present:
+        return present
+    usable = []
+    for device in (name.strip() for name in visible.split(",")):
+        is_there = int(device) in range(present) if device.lstrip("-").isdigit() else bool(device)
+        if not is_there:
+            break  # As CUDA does: what stands behind the first device that does not exist is not seen.
+        usable.append(device)
+    return len(usable)
+
+
+@functools.cache
+def num_gpus_of_driver() -> int:
+    """Count the GPUs of this machine by NVIDIA's management library; 0 where there is none, or no driver."""
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_uint(0)
+    if library.nvmlInit_v2() != 0:
+        return 0
+    failed = library.nvmlDeviceGetCount_v2(ctypes.byref(count))
+    library.nvmlShutdown()
+    return 0 if failed else count.value
+
+
+def nodes_to_use() -> list[Node]:
+    """The machines of the cluster that this process is connected to; without one, this machine."""
+    if is_on_cluster():
+        return cluster_nodes()
+    return [{"CPU": float(num_cpus()), "GPU": float(num_gpus())}]
+
+
+def is_on_cluster() -> bool:
+    """Whether this process belongs to a running cluster; otherwise Ray is started on this machine when it is needed."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
 
 def groups_that_fit(nodes: Sequence[Node], bundles: Sequence[Node]) -> int:

@@ -80,9 +80,11 @@ def stopping_on_signals(
 ) -> Iterator[Stopping]:
     """Within the block, the first signal only sets the flag and calls ``tell``; a second one ends the process.
 
-    What has not ended ``grace_seconds`` after the first signal is ended too.
+    What has not ended ``grace_seconds`` after the first signal is ended too, also where an exception that leaves the
+    block does not reach the end of the process.
     """
     stopping = Stopping()
+    timers: list[threading.Timer] = []
 
     def stop(number: int) -> None:
         if stopping:
@@ -90,12 +92,14 @@ def stopping_on_signals(
         stopping.number = number
         say(f"{signal.Signals(number).name}: saving, {grace_seconds:.0f} s at most; once more ends at once")
         tell()
-        timer = threading.Timer(grace_seconds, end_at_once, args=(number,))
-        timer.daemon = True
-        timer.start()
+        timers.append(threading.Timer(grace_seconds, end_at_once, args=(number,)))
+        timers[0].daemon = True
+        timers[0].start()
 
     with _installed(), _receiving(stop):
         yield stopping
+        for timer in timers:
+            timer.cancel()
 
 
 @contextlib.contextmanager

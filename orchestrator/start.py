@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.experiments import build
 from orchestrator.files import SCHEMA_VERSION, read_json, replace_json
 from orchestrator.graph import Objective, Seeds, SeedScope
-from orchestrator.leases import read_lease, take
+from orchestrator.leases import is_held, read_lease, take
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
@@ -73,7 +73,8 @@ class SweepRequest(BaseModel):
     hours: float | None = None
     workers: int = 0
     gpus_per_worker: float | None = None
-    cpus_per_worker: int = 1
+    cpus_per_worker: int | None = None
+    """``None``: see ``preflight.Request``."""
     collective_seconds: float = 1800.0
     confirms: Confirmation | None = None
     name: str
@@ -116,6 +117,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
             gpus_per_worker=request.gpus_per_worker,
             cpus_per_worker=request.cpus_per_worker,
             collective_seconds=request.collective_seconds,
+            max_concurrent=request.trials * request.seeds,
         ),
         bar,
     )
@@ -176,13 +178,33 @@ def opened(request: SweepRequest, sweep: Sweep) -> Iterator[Ledger]:
     ledger.open(identity(sweep))
     lease = take(ledger.root / "driver")
     if lease is None:
-        holder = read_lease(ledger.root / "driver")
-        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-        raise UserError(f"the sweep {request.name} is being run by {who}; wait for it, or stop it first")
+        raise _is_being_run(ledger)
     with lease:
         asked = {"schema_version": SCHEMA_VERSION, **request.model_dump(mode="json")}
         replace_json(ledger.root / "request.json", asked)
         yield ledger
+
+
+def rehearse(request: SweepRequest, sweep: Sweep) -> Search:
+    """Refuse all that a start would refuse beyond ``prepare``, and write nothing; the search as it would start.
+
+    Raises:
+        UserError: the name is no name or another sweep's, another process runs the sweep, the sweep to start warm from
+            is missing, or the scheduler has no rung.
+    """
+    ledger = Ledger(sweep.place.storage, request.name)
+    ledger.require_same(identity(sweep))
+    if is_held(ledger.root / "driver"):
+        raise _is_being_run(ledger)
+    search = Search(sweep, ledger)
+    pruner(request, sweep, ledger)
+    return search
+
+
+def _is_being_run(ledger: Ledger) -> UserError:
+    holder = read_lease(ledger.root / "driver")
+    who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+    return UserError(f"the sweep {ledger.name} is being run by {who}; wait for it, or stop it first")
 
 
 def load_request(storage: Path, name: str) -> SweepRequest:

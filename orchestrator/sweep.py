@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster import connect, is_on_cluster
+from orchestrator.cluster import connect
 from orchestrator.execute import Event, Observe, StageReport, Throttle, Walk
 from orchestrator.files import naming_full_disk
 from orchestrator.launch import run_in_process, saving_when_stopped, until_saved
 from orchestrator.ledger import Ledger
 from orchestrator.record import record, recorded_trials
-from orchestrator.resources import are_free, cluster_nodes, groups_that_fit, require_fit
+from orchestrator.resources import are_free, cluster_nodes, groups_that_fit, is_on_cluster, require_fit
 from orchestrator.search import Search, Sweep
 from orchestrator.signals import Interrupted, Stopping, stopping_on_signals
 from orchestrator.slot import Slot, own_slot, wanted

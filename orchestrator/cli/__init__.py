@@ -1,5 +1,6 @@
 """The command line: ``nightshift VERB …``. One file per group of verbs; heavy imports happen inside the verbs."""
 
+import contextlib
 import errno
 import signal
 import sys
@@ -38,6 +39,9 @@ app.command("gc")(storage.gc)
 app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 
+INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt that a library raised."""
+
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it cannot read; it has no public name of its own."""
 
@@ -49,7 +53,8 @@ def main() -> None:
             code = _run()
             sys.stdout.flush()
     except signals.Interrupted as stop:
-        signals.say(stop.message or "interrupted; the same command continues where this one stopped")
+        with contextlib.suppress(OSError):  # The terminal may be what has gone.
+            sys.stderr.write(f"nightshift: {stop.message or 'interrupted; the same command continues'}\n")
         code = 128 + stop.number
     except BrokenPipeError:
         if not any(signals.reader_is_gone(descriptor) for descriptor in (1, 2)):
@@ -63,7 +68,10 @@ def main() -> None:
 def _run() -> int | None:
     """Run the command; a user's mistake is one line on standard error and exit code 2."""
     try:
-        return app(standalone_mode=False)
+        code: int | None = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise signals.Interrupted(signal.SIGINT)
+        return code
     except UsageError as error:
         message = error.format_message().rstrip(".")
         if not message:  # Nothing was asked for, and the help has been printed.

@@ -77,7 +77,14 @@ class Setup:
         float | None,
         typer.Option(help="GPUs of each worker; 0.5: two trials share a device. [default: 1 where there are any]"),
     ] = None
-    cpus_per_worker: Annotated[int | None, typer.Option(min=1, help="CPU cores of each worker.")] = None
+    cpus_per_worker: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU cores of each worker. [default: the machine's cores, shared by the trials that run at once: one "
+            "in `run`, as many as fit in `sweep`; 1 on a cluster]",
+        ),
+    ] = None
     collective_timeout: Annotated[
         float,
         typer.Option(min=1, metavar="SECONDS", help="A worker that waits longer for the others takes them as lost."),

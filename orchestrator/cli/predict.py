@@ -72,7 +72,7 @@ def _predictions(path: Path, images: list[Path], height: int | None, width: int 
     """The results of all images, in order."""
     import torch
 
-    from orchestrator.preflight import num_gpus
+    from orchestrator.resources import num_gpus
     from trainers.networks.segmentation import check_size
     from trainers.segmentation.predict import predict as predict_images
     from trainers.segmentation.trained import load_segmenter

@@ -71,9 +71,10 @@ def show(
         Trial.of(graph, arm, {}, Seeds(setup.seed, setup.seed, setup.seed_scope or "declared"), here) for arm in chosen
     ]
     statuses: dict[str, StageStatus] = {}
+    """Key → status: stages that several arms share, under whatever name, are made once."""
     for trial in trials:
         for status in status_of_stages(trial):
-            statuses.setdefault(status.name, status)
+            statuses.setdefault(status.key, status)
     if json:
         typer.echo(json_module.dumps({"experiment": experiment, "stages": [vars(one) for one in statuses.values()]}))
         return

@@ -82,7 +82,7 @@ def sweep(
         hours=hours,
         workers=setup.workers,
         gpus_per_worker=setup.gpus_per_worker,
-        cpus_per_worker=setup.cpus_per_worker or 1,
+        cpus_per_worker=setup.cpus_per_worker,
         collective_seconds=setup.collective_timeout,
         name=name or f"{experiment}-{space or next(iter(graph.searches), None)}",
     )
@@ -220,18 +220,19 @@ def _print_optimism(request: "SweepRequest", what: "Sweep", ledger: "Ledger", fo
 
 
 def _dry_run(request: "SweepRequest", storage: Path) -> None:
-    """Five sampled configurations, how many trials fit at once, and the estimated hours; keeps only fingerprints."""
+    """Print sampled configurations, how many trials fit at once and the estimated hours; keep only fingerprints."""
     from orchestrator.dry_run import sampled_configurations, trial_seconds
-    from orchestrator.preflight import num_cpus, num_gpus
-    from orchestrator.start import prepare
+    from orchestrator.resources import groups_that_fit, nodes_to_use
+    from orchestrator.slot import wanted
+    from orchestrator.start import prepare, rehearse
 
     what = prepare(request, storage, bar=bar)
+    search = rehearse(request, what)
     for params in sampled_configurations(what, 5):
         typer.echo("  ".join(f"{name}={value}" for name, value in params.items()))
-    on_gpu = what.place.device_type == "cuda"
-    fit = num_gpus() if on_gpu else num_cpus() // what.place.threads
-    total = request.trials * request.seeds
-    typer.echo(f"{total} trials, {fit} at a time on this machine ({what.place.threads} core(s) each)")
+    total = search.num_open
+    fit = min(groups_that_fit(nodes_to_use(), what.place.bundles), max(1, total))
+    typer.echo(f"{total} trials to run, {fit} at a time, each with {wanted(what.place.bundles)}")
     seconds, unknown = trial_seconds(what)
     if unknown:
         typer.echo(f"cost unknown: nothing like {', '.join(unknown)} has been made in this storage yet")

@@ -118,6 +118,11 @@ def test_show_gives_the_graph_and_changes_nothing(nightshift, tmp_path):
     assert list(storage.iterdir()) == []
 
 
+def test_show_counts_a_stage_that_several_arms_share_once(nightshift, tmp_path):
+    done = nightshift("show", "night_self_training", "--storage", tmp_path)
+    assert "would make 273 stages" in done.out  # Under 303 names: arms call the same evaluations by their own.
+
+
 @pytest.mark.parametrize("words", [("show", "camvid"), ("sweep", "camvid", "--dry-run", "--trials", "2")])
 def test_looking_keeps_nothing_but_fingerprints_of_data(nightshift, tmp_path, camvid_root, words):
     storage = tmp_path / "storage"
@@ -253,4 +258,4 @@ def test_an_interrupted_command_says_how_to_go_on(nightshift, monkeypatch):
     monkeypatch.setattr("orchestrator.experiments.build", interrupt)
     done = nightshift("run", "demo")
     assert done.code == 130
-    assert done.err == "interrupted; the same command continues where this one stopped\n"
+    assert done.err == "nightshift: interrupted; the same command continues\n"

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import preflight, spaces
+from orchestrator import preflight, resources, spaces
 from orchestrator.experiments.camvid import camvid
 from orchestrator.experiments.demo import toy_city
 from orchestrator.preflight import Request, check_workers, data_roots, device_type, find_arms, place, the_arm
@@ -208,11 +208,31 @@ def test_a_cluster_is_counted_node_by_node_and_asked_before_anything_starts(tmp_
         on_cluster(workers=-1)
 
 
-@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("GPU-a,GPU-b", 2)])
-def test_only_visible_gpus_count(monkeypatch, visible, count):
+@pytest.mark.parametrize(
+    ("visible", "present", "count"),
+    [
+        ("", 2, 0), ("-1", 2, 0), ("0", 2, 1), ("0,1", 2, 2), ("1,0", 2, 2), ("GPU-a,GPU-b", 2, 2), (None, 2, 2),
+        ("0", 0, 0), ("0,1", 1, 1), ("7,0", 2, 0), ("GPU-a", 0, 0), (None, 0, 0),
+    ],
+)  # fmt: skip
+def test_gpus_count_that_exist_and_are_visible(monkeypatch, visible, present, count):
+    """The variable alone proves nothing: Slurm and containers set it on machines without a GPU."""
     monkeypatch.undo()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(resources, "num_gpus_of_driver", lambda: present)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert preflight.num_gpus() == count
+
+
+def test_a_variable_that_names_a_gpu_that_is_not_there_plans_for_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "num_gpus_of_driver", lambda: 0)
+    monkeypatch.setattr(preflight, "num_gpus", resources.num_gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    experiment = toy_city()
+    planned = place(experiment, experiment.arms.values(), Request(storage=tmp_path))
+    assert (planned.device_type, planned.gpus) == ("cpu", 0.0)
 
 
 def test_arms_are_found_by_name():
