@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -200,6 +201,19 @@ class Watchdog(Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune's loop comes round."""
         self._searcher.remind(free_resources)
+
+
+class NoTrialLines(TrialProgressCallback):
+    """Stands in for Tune's own callback, which prints a line of a trial that ends without a result even at verbose=0.
+
+    Tune adds its own wherever none of this class is given.
+    """
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Print nothing."""
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        """Print nothing."""
 
 
 def free_resources() -> str:

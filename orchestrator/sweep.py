@@ -113,7 +113,7 @@ def _made_in_group(slot: Slot, trial: Trial, names: list[str], observe: Observe)
 def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> None:
     from ray import tune
 
-    from orchestrator.searcher import LedgerScheduler, LedgerSearcher, Watchdog
+    from orchestrator.searcher import LedgerScheduler, LedgerSearcher, NoTrialLines, Watchdog
 
     place = search.sweep.place
     connect()
@@ -139,7 +139,7 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
             name=f"start-{time.time_ns()}",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[Watchdog(searcher)],
+            callbacks=[Watchdog(searcher), NoTrialLines()],
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )

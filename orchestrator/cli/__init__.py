@@ -72,6 +72,10 @@ def _run() -> int | None:
         if code == INTERRUPTED:
             raise signals.Interrupted(signal.SIGINT)
         return code
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer makes code 1 of it.
+            raise stop.__context__ from None
+        raise
     except UsageError as error:
         message = error.format_message().rstrip(".")
         if not message:  # Nothing was asked for, and the help has been printed.
