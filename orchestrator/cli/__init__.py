@@ -10,6 +10,7 @@ import typer
 
 from orchestrator import signals
 from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
+from orchestrator.cli.console import Verb, escaped
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -38,9 +39,13 @@ app.command("doctor")(storage.doctor)
 app.command("gc")(storage.gc)
 app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
+for command in (*app.registered_commands, *data.app.registered_commands):
+    command.cls = Verb
 
 INTERRUPTED = 130
 """What Typer makes of a KeyboardInterrupt that a library raised."""
+
+CLOSED_PIPE = 128 + signal.SIGPIPE
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """What Typer raises for a command line that it cannot read; it has no public name of its own."""
@@ -54,12 +59,12 @@ def main() -> None:
             sys.stdout.flush()
     except signals.Interrupted as stop:
         with contextlib.suppress(OSError):  # The terminal may be what has gone.
-            sys.stderr.write(f"nightshift: {stop.message or 'interrupted; the same command continues'}\n")
+            sys.stderr.write(escaped(f"nightshift: {stop.message or 'interrupted; the same command continues'}\n"))
         code = 128 + stop.number
     except BrokenPipeError:
         if not any(signals.reader_is_gone(descriptor) for descriptor in (1, 2)):
             raise  # Another pipe's.
-        code = 128 + signal.SIGPIPE
+        code = CLOSED_PIPE
     finally:
         signals.drop_output()
     sys.exit(code)
@@ -73,8 +78,8 @@ def _run() -> int | None:
             raise signals.Interrupted(signal.SIGINT)
         return code
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # Typer makes code 1 of it.
-            raise stop.__context__ from None
+        if isinstance(stop.__context__, BrokenPipeError):  # Typer and Rich make code 1 of it.
+            return CLOSED_PIPE
         raise
     except UsageError as error:
         message = error.format_message().rstrip(".")
@@ -96,5 +101,5 @@ def _run() -> int | None:
 
 def fail(message: str) -> NoReturn:
     """One line and exit code 2."""
-    sys.stderr.write(f"nightshift: {' '.join(message.split())}\n")
+    sys.stderr.write(escaped(f"nightshift: {' '.join(message.split())}\n"))
     sys.exit(2)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pandas as pd
 
+from orchestrator.cli.console import write_data
 from orchestrator.cli.options import Format
 from orchestrator.cli.tables import cells, is_numeric, show_frame, split_constants
 
@@ -31,7 +32,7 @@ def write(
     What all lines of a table share stands above it, ``notes`` below.
     """
     if form == "csv":
-        sys.stdout.write(table.to_csv(index=False))
+        write_data(table.to_csv(index=False))
     elif form == "json":
         sys.stdout.write(table.to_json(orient="records", date_format="iso", double_precision=15) + "\n")
     else:

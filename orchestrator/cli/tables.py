@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.cli.console import Console, standard_output
@@ -66,7 +65,7 @@ def show_frame(frame: pd.DataFrame, *, title: str | None = None, console: Consol
     for name in frame.columns:
         table.add_column(str(name), justify="right" if is_numeric(frame[name]) else "left", overflow="fold")
     for line in frame.itertuples(index=False):
-        table.add_row(*map(escape, cells(line)))
+        table.add_row(*cells(line))
     console.print(table)
 
 
