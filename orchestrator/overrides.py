@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.cluster import absolute
@@ -14,44 +13,102 @@ from trainers.components.configs import is_weights_path
 from trainers.config import Config
 from trainers.data.datasets import DATASETS
 from trainers.errors import UserError, nearest
+from trainers.strict_yaml import YamlError, read_yaml
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """``["train.loss.alpha=0.3"]`` → ``{"train.loss.alpha": 0.3}``; values are YAML."""
-    parsed = {}
+    """``["train.loss.alpha=0.3"]`` → ``{"train.loss.alpha": 0.3}``; values are YAML, those of path fields literal.
+
+    Raises:
+        UserError: a value cannot be read, or a field is given twice.
+    """
+    parsed: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
+        name = name.strip()
         if not separator or not name:
             raise UserError(f"--set {assignment!r} is not of the form stage.field=value")
-        try:
-            parsed[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(
-                f"--set {name}: the value {text!r} cannot be read ({' '.join(str(error).split())})"
-            ) from error
-    return parsed
+        value = _parse_value(name, text)
+        if name in parsed and parsed[name] != value:
+            raise UserError(f"--set {name} is given twice, as {parsed[name]!r} and {value!r}; give it once")
+        parsed[name] = value
+    return _without_overlap(parsed, "--set")
+
+
+def _parse_value(name: str, text: str) -> Any:
+    is_quoted = text.strip()[:1] in ("'", '"')
+    if is_path_field(name) and not is_quoted and text.strip() not in ("", "null", "~"):
+        return text.strip()  # A path may hold " #" and ": ", which would end it in YAML.
+    try:
+        return read_yaml(text)
+    except YamlError as error:
+        raise UserError(f"--set {name}: the value {text!r} cannot be read ({error})") from error
+
+
+def read_config_files(paths: Iterable[Path]) -> dict[str, Any]:
+    """Merge YAML files with the keys of ``--set``, nested or dotted; what a later file says replaces the earlier."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        values = read_config_file(path)
+        for name in [name for name in merged if any(_overlap(name, given) for given in values)]:
+            del merged[name]
+        merged |= values
+    return merged
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A YAML file with the keys of ``--set``, nested or dotted."""
+    """Read a YAML file with the keys of ``--set``, nested or dotted.
+
+    Raises:
+        UserError: it cannot be read, or gives a field twice.
+    """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = read_yaml(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, YamlError) as error:
         raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"--config {path} must hold a mapping such as train: {{loss: {{alpha: 0.3}}}}")
-    return dict(flatten(content))
+    values: dict[str, Any] = {}
+    for name, value in flatten({str(key): value for key, value in content.items()}):
+        if name in values:
+            raise UserError(f"--config {path} gives {name} twice, nested and dotted; give it once")
+        values[name] = value
+    return _without_overlap(values, f"--config {path}")
+
+
+def _without_overlap(values: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Refuse a field beside a part of itself: which of the two would count?"""
+    for name in values:
+        for other in values:
+            if name != other and _overlap(name, other):
+                raise UserError(f"{origin} gives both {min(name, other)} and {max(name, other)}; give one of them")
+    return values
+
+
+def _overlap(name: str, other: str) -> bool:
+    shorter, longer = sorted((name, other), key=len)
+    return name == other or longer.startswith(f"{shorter}.")
+
+
+def is_path_field(name: str) -> bool:
+    """Whether ``name`` takes a path: ``data.NAME.root``, or weights and features, which may also be a mere name."""
+    is_root = name.startswith("data.") and name.endswith(".root")
+    return is_root or name.rpartition(".")[2] in ("weights", "features")
 
 
 def absolute_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with every data root and weights file as an absolute path."""
+    """``values`` with every data root, weights file and file of a features network as an absolute path."""
 
-    def is_path(name: str, value: Any) -> bool:
-        last = name.rpartition(".")[2]
-        is_root = name.startswith("data.") and last == "root"
-        return isinstance(value, str) and (is_root or (last == "weights" and is_weights_path(value)))
+    def resolved(name: str, value: Any) -> Any:
+        if not isinstance(value, str) or not is_path_field(name):
+            return value
+        network, separator, path = value.partition(":")
+        if name.endswith(".features") and separator and is_weights_path(path) and not path.startswith("artifact:"):
+            return f"{network}:{absolute(Path(path), name)}"
+        is_path = name.startswith("data.") or (name.endswith(".weights") and is_weights_path(value))
+        return str(absolute(Path(value), name)) if is_path else value
 
-    return {name: str(absolute(Path(value), name)) if is_path(name, value) else value for name, value in values.items()}
+    return {name: resolved(name, value) for name, value in values.items()}
 
 
 def artifact_features(values: Mapping[str, Any], storage: Path) -> dict[str, Any]:
@@ -137,9 +194,21 @@ def _assign_fields(config: Config, fields: Mapping[str, Any], stage: str) -> Con
             target = target[parent]
         target[last] = value
     try:
-        return type(config).model_validate(values)
+        changed = type(config).model_validate(values)
     except ValidationError as error:
         raise UserError(one_line(error, stage)) from error
+    for dotted, value in fields.items():
+        if isinstance(value, bool) and not isinstance(field_value(changed, dotted), bool):
+            raise UserError(f"{stage}.{dotted}: takes no true or false (got {str(value).lower()})")
+    return changed
+
+
+def field_value(config: Config, dotted: str) -> Any:
+    """The value of a field, or of an entry of a field that holds a mapping, by its dotted name."""
+    value: Any = config
+    for part in dotted.split("."):
+        value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+    return value
 
 
 def _is_entry(values: Mapping[str, Any], dotted: str) -> bool:

@@ -66,7 +66,12 @@ class Setup:
         list[str] | None,
         typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Change a field, or data.NAME.root=DIR. Repeatable."),
     ] = None
-    config_file: Annotated[Path | None, typer.Option("--config", help="YAML file with the keys of --set.")] = None
+    config_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--config", help="YAML file with the keys of --set. Repeatable: a later file replaces what it names."
+        ),
+    ] = None
     seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0
     seed_scope: Annotated[
         Literal["declared", "last", "all"] | None,
@@ -107,10 +112,10 @@ class Setup:
             artifact_features,
             initial_weights,
             parse_assignments,
-            read_config_file,
+            read_config_files,
         )
 
-        found = read_config_file(self.config_file) if self.config_file else {}
+        found = read_config_files(self.config_files or [])
         found |= initial_weights(experiment, self.init, self.where) if self.init else {}
         return artifact_features(absolute_paths(found | parse_assignments(self.assignments or [])), self.where)
 

@@ -10,6 +10,7 @@ from orchestrator.overrides import (
     assign,
     parse_assignments,
     read_config_file,
+    read_config_files,
     split_roots,
 )
 from trainers.errors import UserError
@@ -172,11 +173,80 @@ def test_an_absent_file_is_refused(tmp_path):
         read_config_file(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0100", 100), ("1:30", "1:30"), ("no", "no"), ("on", "on"), ("1e-4", 1e-4), ("0x1f", 31), ("true", True),
+        ("null", None),
+    ],
+)  # fmt: skip
+def test_values_have_no_surprises_of_old_yaml(tmp_path, text, value):
+    """Octal numbers, numbers to the base of 60, and no for false were version 1.1."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"train.loop.steps: {text}\n")
+    assert read_config_file(path) == parse_assignments([f"train.loop.steps={text}"]) == {"train.loop.steps": value}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "train: {loss: {alpha: 0.1}}\ntrain: {batch_size: 2}\n",
+        "train.loss.alpha: 0.1\ntrain.loss.alpha: 0.2\n",
+        "train: {loss: {alpha: 0.1}}\ntrain.loss.alpha: 0.2\n",
+        "train.loss.alpha: 0.1\ntrain: {loss: {alpha: 0.2}}\n",
+        "train.loss: 3\ntrain.loss.alpha: 0.2\n",
+        "train: {loss: [1], loss.alpha: 0.2}\n",
+    ],
+)
+def test_what_a_file_says_twice_is_refused(tmp_path, content):
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"settings\.yaml .*(twice|both|duplicate key)") as caught:
+        read_config_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_merge_in_order(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("train: {loss: {alpha: 0.25, gamma: 3}}\ncity.images: {day: {train: 4}}\n")
+    second.write_text("train.loss.alpha: 0.5\ncity.images.day.train: 9\n")
+    assert read_config_files([first, second]) == {
+        "train.loss.alpha": 0.5,
+        "train.loss.gamma": 3,
+        "city.images.day.train": 9,
+    }
+    graph, _ = Setup(config_files=[first, second]).configured("demo")
+    assert (graph.stages["train"].config.loss.alpha, graph.stages["train"].config.loss.gamma) == (0.5, 3)
+
+
+def test_an_assignment_that_contradicts_another_is_refused():
+    with pytest.raises(UserError, match=r"train\.loss\.alpha is given twice, as 0\.1 and 0\.2"):
+        parse_assignments(["train.loss.alpha=0.1", "train.loss.alpha=0.2"])
+
+
+@pytest.mark.parametrize("path", ["/data/a #1/b", "/data/x: y", "/a, b", "{x}/y.pth", "/0100"])
+@pytest.mark.parametrize("name", ["data.camvid.root", "train.network.weights"])
+def test_a_path_is_taken_as_it_is_written(name, path):
+    assert parse_assignments([f"{name}={path}"]) == {name: path}
+    assert parse_assignments([f"{name}='{path}'"]) == {name: path}
+
+
+def test_features_of_a_file_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"unit.features": "vgg16@3:w.pth", "a.features": "vgg16:random", "b.features": "segmenter:artifact:57"}
+    assert absolute_paths(given) == given | {"unit.features": f"vgg16@3:{tmp_path / 'w.pth'}"}
+
+
+@pytest.mark.parametrize("field", ["train.loss.alpha", "train.loop.steps", "train.batch_size"])
+def test_true_is_no_number(field):
+    assert f"{field}: takes no true or false (got true)" in refusal({field: True})
+
+
 def test_the_command_line_beats_the_file(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("train: {loss: {alpha: 0.25, gamma: 3}}\ndata: {camvid: {root: /file}}\n")
     line = ["train.loss.alpha=0.75", "data.camvid.root=/line"]
-    graph, request = Setup(assignments=line, config_file=path, workers=2).configured("demo")
+    graph, request = Setup(assignments=line, config_files=[path], workers=2).configured("demo")
     assert graph.stages["train"].config.loss.alpha == 0.75
     assert graph.stages["train"].config.loss.gamma == 3
     assert request.roots == {"camvid": Path("/line")}
