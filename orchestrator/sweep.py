@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -117,6 +118,8 @@ def _run_on_tune(search: Search, watcher: Watcher, pruner: Pruner | None) -> Non
 
     place = search.sweep.place
     connect()
+    # We say in one line what it says in traces, and nobody reads its state, which a full disk cannot hold.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     folder = search.ledger.root / "tune"
     shutil.rmtree(folder, ignore_errors=True)  # Of earlier starts; nothing in it is ever read.
     searcher = LedgerSearcher(search, watcher, pruner)

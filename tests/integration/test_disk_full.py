@@ -60,3 +60,31 @@ def test_a_sweep_on_a_full_disk_stops_in_one_line_and_resumes(nightshift, tmp_pa
     assert rows["trial"].nunique() == 4
     assert not rows.duplicated(["trial", "evaluation_set", "checkpoint"]).any()
     assert (out / "partial").read_text() == ""
+
+
+FILL = """
+set -e
+mount -t tmpfs -o size=900m tmpfs "$DISK"
+set +e
+(until ls "$DISK"/partial/*/step-* > /dev/null 2>&1; do sleep .2; done
+ for size in 4k 512 512 512 512; do dd if=/dev/zero of="$DISK/fill-$(date +%N)" bs=$size 2> /dev/null; sleep 1; done) &
+exec "$@"
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_in_the_middle_says_so_in_one_line(nightshift, tmp_path):
+    """To the last byte: then Tune cannot save its state either, and must not say so in a trace."""
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("a file system of one's own needs unshare")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    steps = ("--set", "train.loop.steps=60", "--set", "train.loop.checkpoint_every_steps=3")
+    sweep = ("sweep", "demo", *TINY, *steps, "--trials", "4", "--name", "one", "--storage", str(disk))
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", FILL, "sh", sys.executable, "-c", MAIN, *sweep],
+        cwd=ROOT, env=nightshift._environment | {"DISK": str(disk)}, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr[-3000:]
+    (line,) = done.stderr.splitlines()
+    assert "is full, 0 MB are free" in line
