@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from orchestrator.resources import is_on_cluster
 from orchestrator.resources import num_cpus as cores
 from orchestrator.signals import inherited_hangups_ignored
+from orchestrator.surroundings import ensure_short_temporary_folder, ensure_token, require_answer
 from trainers.errors import UserError
 
 RAY_ENVIRONMENT = {
@@ -65,27 +67,48 @@ def connect(num_cpus: int | None = None) -> None:
         return
     options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
     if not is_on_cluster():
-        try:
-            # By name: a cluster that somebody else started on this machine is not ours to fill.
-            with inherited_hangups_ignored():
-                ray.init(address="local", num_cpus=num_cpus or cores(), include_dashboard=False, **options)
-        except Exception as error:
-            if "timed out" not in str(error):
-                raise
-            raise UserError(
-                f"Ray did not start on this machine in time ({' '.join(str(error).split())[:200]}); a very busy "
-                "machine is the commonest cause: give the same command again when it is less so"
-            ) from error
+        _start_locally(num_cpus or cores(), options)
         return
+    require_answer(os.environ["RAY_ADDRESS"])
     try:
         ray.init(**options)
-    except Exception as error:
+    except Exception as error:  # Whatever Ray raises here, no cluster has let us in.
         raise UserError(refused(error, os.environ["RAY_ADDRESS"])) from error
+
+
+def _start_locally(num_cpus: int, options: dict[str, Any]) -> None:
+    import ray
+
+    ensure_short_temporary_folder()
+    ensure_token()
+    try:
+        with inherited_hangups_ignored():
+            # By name: a cluster that somebody else started on this machine is not ours to fill.
+            ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
+    except Exception as error:  # Whatever Ray raises here comes from the machine: no code of ours has run in it.
+        raise UserError(not_started(error)) from error
+
+
+def not_started(error: BaseException) -> str:
+    """One line on why Ray did not start on this machine, with the cure where the cause is known."""
+    text = " ".join(str(error).split())
+    cures = {
+        "timed out": "a very busy machine is the commonest cause: give the same command again when it is less so",
+        "shm": "its shared memory is too small: give the container more (docker run --shm-size=2g)",
+        "port": "a port is taken: end what holds it, or another Ray of yours (`ray stop`)",
+        "permission": "a file or folder is closed to you: give RAY_TMPDIR and HOME folders that you can write to",
+    }
+    cure = next((cure for sign, cure in cures.items() if sign in text.lower()), None)
+    return f"Ray did not start on this machine ({type(error).__name__}: {text[:200]}); " + (
+        cure or "its logs are below $RAY_TMPDIR/ray/session_latest/logs (/tmp without the variable)"
+    )
 
 
 def refused(error: BaseException, address: str) -> str:
     """One line on why a cluster did not let us in."""
     text = " ".join(str(error).split())
+    if "version mismatch" in text.lower():
+        return f"the cluster at {address} runs another Ray or Python ({text[:200]}); install the same versions here"
     if "token" in text.lower() or "unauthenticated" in text.lower():
         return token_hint(address)
     return (

@@ -23,6 +23,7 @@ from orchestrator.graph import (
 )
 from orchestrator.ledger import Ledger
 from orchestrator.overrides import assign
+from orchestrator.surroundings import ensure_short_temporary_folder
 from trainers.errors import Diverged, UserError
 
 FailureClass = Literal[
@@ -157,6 +158,7 @@ def prepare_process(place: Place) -> None:
     """Set every global state of torch that a trial before this one may have left changed."""
     import torch
 
+    ensure_short_temporary_folder()
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
     torch.set_grad_enabled(True)
