@@ -3,7 +3,7 @@
 The numbers come from ``trainers`` as plain arrays; here they become tables.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.data_names import printable
 from orchestrator.preflight import num_cpus
+from trainers.data.checks import SplitNotes
 from trainers.data.datasets import DATASETS, DataSplit, label_map_of
 from trainers.data.label_spaces import CLASS_NAMES
 from trainers.data.samples import Sample
@@ -34,23 +36,33 @@ SCHEMA = pa.schema(
 """Paths relative to the data set's folder; brightness and colors are means in 0…255; pixels are NULL without labels."""
 
 
-def statistics(root: Path, split: DataSplit, samples: Sequence[Sample]) -> Iterator[ImageStatistics]:
-    """Of each sample, in order; files are decoded in parallel."""
+def statistics(
+    root: Path, split: DataSplit, samples: Sequence[Sample], notes: SplitNotes
+) -> Iterator[ImageStatistics | str]:
+    """Of each sample, in order, or what is wrong with its files; they are decoded in parallel.
+
+    What is not wrong but surely not meant goes into ``notes``.
+    """
     label_map = {} if split.split in DATASETS[split.dataset].unlabeled else label_map_of(split.dataset, root)
     with ThreadPoolExecutor(num_cpus()) as pool:
-        yield from pool.map(partial(image_statistics, label_map=label_map), samples)
+        yield from pool.map(partial(_statistics_or_problem, label_map=label_map, notes=notes), samples)
 
 
-def image_rows(
-    root: Path, split: DataSplit, samples: Sequence[Sample], found: Iterable[ImageStatistics]
-) -> list[dict[str, Any]]:
+def _statistics_or_problem(sample: Sample, label_map: Mapping[int, int], notes: SplitNotes) -> ImageStatistics | str:
+    try:
+        return image_statistics(sample, label_map, notes)
+    except UserError as error:
+        return str(error)
+
+
+def image_rows(root: Path, split: DataSplit, images: Iterable[tuple[Sample, ImageStatistics]]) -> list[dict[str, Any]]:
     """A row of ``SCHEMA`` per image."""
     rows = []
-    for sample, one in zip(samples, found, strict=True):
+    for sample, one in images:
         row: dict[str, Any] = {
             "split": split.part,
-            "image": sample.image.relative_to(root).as_posix(),
-            "label": sample.label.relative_to(root).as_posix() if sample.label is not None else None,
+            "image": printable(sample.image.relative_to(root).as_posix()),
+            "label": printable(sample.label.relative_to(root).as_posix()) if sample.label is not None else None,
             "height": one.height,
             "width": one.width,
             "brightness": one.brightness,

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.bar import bar
+from orchestrator.data_names import printable
 from trainers.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -84,35 +85,31 @@ def check(
 ) -> None:
     """Read every image and label, and list everything that is wrong; exit code 2 if anything is.
 
-    Example: `nightshift data check camvid --root ../shared/data/camvid`
+    Notes follow: what is left out (hidden files, labels without an image, other kinds of files) and what is surely not
+    meant. Example: `nightshift data check camvid --root ../shared/data/camvid`
     """
-    from trainers.data.datasets import check_split, open_listing
+    from orchestrator.cli.data_check import check_splits
 
     _refuse_packed(dataset, root)
-    problems: list[str] = []
-    notes: list[str] = []
-    counts: dict[str, int] = {}
-    for one in _splits(dataset, split):
-        samples = open_listing(root, one, must_exist=split is not None)
-        counts[one.part] = len(samples)
-        for problem in bar(check_split(root, samples, one), len(samples), str(one)) if samples else ():
-            problems += [problem] if problem else []
-        released = _dataset(dataset).images.get(one.split)
-        if samples and one.part == one.split and released not in (None, len(samples)):
-            notes.append(f"{one} has {len(samples)} images, as released it has {released}")
-    if not any(counts.values()):
-        raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
-    if complete:
-        problems, notes = problems + notes, []
+    found = check_splits(root, _splits(dataset, split), must_exist=split is not None)
+    if not any(found.images.values()) and not found.problems:
+        raise UserError(
+            f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}{_what_else(found.notes)}"
+        )
+    problems, notes = (found.problems, found.notes) if not complete else found.complete()
     if json:
-        report = {"dataset": dataset, "images": counts, "problems": problems, "notes": notes}
+        report = {"dataset": dataset, "images": found.images, "problems": problems, "notes": notes}
         typer.echo(json_module.dumps(report))
     else:
         for line in (*problems, *(f"note: {note}" for note in notes)):
-            typer.echo(line)
-        typer.echo(f"{dataset}: {sum(counts.values())} images, {len(problems)} problems")
+            typer.echo(printable(line))
+        typer.echo(f"{dataset}: {sum(found.images.values())} images, {len(problems)} problems")
     if problems:
         raise typer.Exit(2)
+
+
+def _what_else(notes: Sequence[str]) -> str:
+    return f" ({printable('; '.join(notes))})" if notes else ""
 
 
 @app.command()
@@ -131,35 +128,47 @@ def index(
     Example: `nightshift data index camvid --root ../shared/data/camvid`
     """
     from orchestrator.data_index import class_frequency, image_rows, statistics, write_index
+    from trainers.data.checks import SplitNotes, leftovers
     from trainers.data.datasets import content_files, open_listing
     from trainers.data.fingerprint import fingerprint
 
     _refuse_packed(dataset, root)
-    lines, rows = [], []
+    lines, rows, unread = [], [], 0
     wanted: Sequence[str | None] = split or [None]
-    for one in [found for name in wanted for found in _splits(dataset, name)]:
+    for one in [each for name in wanted for each in _splits(dataset, name)]:
         samples = open_listing(root, one, must_exist=split is not None)
-        if not samples:
+        notes = SplitNotes(one)
+        results = list(bar(statistics(root, one, samples, notes), len(samples), str(one))) if samples else []
+        pairs = list(zip(samples, results, strict=True))
+        read = [(sample, result) for sample, result in pairs if not isinstance(result, str)]
+        left_out = leftovers(root, one, samples) if one.part == one.split else []
+        for line in (*(result for result in results if isinstance(result, str)), *notes.lines(), *left_out):
+            typer.echo(printable(line), err=True)
+        unread += len(pairs) - len(read)
+        if not read:
             continue
-        found = list(bar(statistics(root, one, samples), len(samples), str(one)))
-        rows += image_rows(root, one, samples, found)
+        images = [result for _, result in read]
+        rows += image_rows(root, one, read)
         lines.append(
             {
                 "split": one.part,
-                "images": len(samples),
-                "fingerprint": fingerprint(root, content_files(root, one, samples), full=full),
-                "brightness": sum(image.brightness for image in found) / len(found),
-                "class_frequency": class_frequency(found),
+                "images": len(read),
+                "fingerprint": fingerprint(root, content_files(root, one, [sample for sample, _ in read]), full=full),
+                "brightness": sum(image.brightness for image in images) / len(images),
+                "class_frequency": class_frequency(images),
             }
         )
     if not lines:
-        raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
+        raise UserError(f"{root} has no image of {dataset} that can be read; it needs {_dataset(dataset).layout}")
     if parquet is not None:
         write_index(parquet, rows)
     if json:
         typer.echo(json_module.dumps({"dataset": dataset, "splits": lines}))
     else:
         _show_index(lines)
+    if unread:
+        typer.echo(f"{unread} image(s) cannot be read and are left out; `nightshift data check` says why", err=True)
+        raise typer.Exit(1)
 
 
 def _show_index(lines: Sequence[dict[str, Any]]) -> None:

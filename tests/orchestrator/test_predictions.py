@@ -115,7 +115,7 @@ def test_a_broken_image_is_named_the_others_are_predicted_and_nothing_is_packed(
     broken = data / "bonn_000000_000000_leftImg8bit.png"
     broken.write_bytes((data / CITY[0]).read_bytes()[:200])
     done = nightshift("predict", segmenter, "--data", data, "--output", output, "--format", "cityscapes")
-    assert done.code == 2
+    assert done.code == 1
     assert str(broken) in done.err
     assert "1 of 3 images could not be decoded" in done.err
     assert len(list((output / "labelIds").iterdir())) == 2
@@ -169,7 +169,11 @@ def test_weights_that_are_not_there_or_not_described_are_refused(nightshift, pho
 def test_hidden_files_are_no_images_and_no_others(tmp_path):
     photo(tmp_path / "a.PNG")
     (tmp_path / ".DS_Store").write_text("x")
-    assert list_images(tmp_path) == ([tmp_path / "a.PNG"], [])
+    thumbnail = tmp_path / ".thumbnails" / "a.png"
+    thumbnail.parent.mkdir()
+    photo(thumbnail)
+    hidden = [tmp_path / ".DS_Store", tmp_path / ".thumbnails"]
+    assert list_images(tmp_path) == ([tmp_path / "a.PNG"], [], hidden)
     assert [str(one) for one in names_of([tmp_path / "a.b.png"], tmp_path, "folder")] == ["a.b"]
 
 

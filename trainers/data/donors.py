@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64
 
-from trainers.data.datasets import check_sizes, decode, read_label, to_rgb
+from trainers.data.checks import check_sizes
+from trainers.data.image_files import decode, read_label, to_rgb
 from trainers.data.images import count_classes
 from trainers.data.instances import PER_LABEL, instance_file, read_instances
 from trainers.data.label_spaces import CITYSCAPES, NUM_CLASSES

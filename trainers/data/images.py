@@ -12,19 +12,9 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from trainers.data.datasets import (
-    DATASETS,
-    DataSplit,
-    Sample,
-    check_pair_sizes,
-    check_sizes,
-    class_set_at,
-    decode,
-    label_map_of,
-    open_split,
-    read_label,
-    to_rgb,
-)
+from trainers.data.checks import check_pair_sizes, check_sizes
+from trainers.data.datasets import DATASETS, DataSplit, Sample, class_set_at, label_map_of, open_split
+from trainers.data.image_files import decode, read_label, to_rgb
 from trainers.data.label_spaces import IGNORE_LABEL, NUM_CLASSES, lookup_table
 from trainers.data.nearest import resize_ids
 from trainers.data.packed import PackedSplit, is_packed

@@ -17,7 +17,9 @@ from torch.utils.data import Dataset
 
 from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DataSplit, check_sizes, decode, read_label_ids, to_rgb
+from trainers.data.checks import check_sizes
+from trainers.data.datasets import DataSplit
+from trainers.data.image_files import decode, read_label_ids, to_rgb
 from trainers.data.images import SplitImages, resized
 from trainers.data.instances import check_instances, read_instances
 from trainers.data.label_spaces import COLORS, IGNORE_LABEL, lookup_table
