@@ -142,7 +142,12 @@ def index(
         pairs = list(zip(samples, results, strict=True))
         read = [(sample, result) for sample, result in pairs if not isinstance(result, str)]
         left_out = leftovers(root, one, samples) if one.part == one.split else []
-        for line in (*(result for result in results if isinstance(result, str)), *notes.lines(), *left_out):
+        for line in (
+            *(result for result in results if isinstance(result, str)),
+            *notes.lines(),
+            *notes.ignored(),
+            *left_out,
+        ):
             typer.echo(printable(line), err=True)
         unread += len(pairs) - len(read)
         if not read:

@@ -57,7 +57,7 @@ def _check_split(root: Path, split: DataSplit, samples: Sequence[Sample], found:
     checked = check_split(root, samples, split, notes=notes, threads=num_cpus())
     if samples:
         found.problems += [problem for problem in bar(checked, len(samples), str(split)) if problem is not None]
-    found.notes += notes.lines()
+    found.notes += notes.lines() + notes.ignored()
     if split.part != split.split:
         return
     found.notes += leftovers(root, split, samples)

@@ -70,14 +70,15 @@ class SplitNotes:
 
     def lines(self) -> list[str]:
         """A line for each kind of note, with its first file."""
-        notes = [
+        return [
             f"{self._split}: {len(files)} {text} (first: {files[0][0]}, {files[0][1]})"
             for text, files in sorted(self._notes.items())
             for files in [sorted(files)]
         ]
-        if self._labels and not self._has_class:
-            notes.append(all_ignored(self._split, self._labels))
-        return notes
+
+    def ignored(self) -> list[str]:
+        """A line where labels were read and every pixel of them is ignored; before a run the stage refuses it."""
+        return [all_ignored(self._split, self._labels)] if self._labels and not self._has_class else []
 
     def _note(self, text: str, path: Path, detail: str) -> None:
         self._notes.setdefault(text, []).append((path, detail))

@@ -40,7 +40,8 @@ def walk(folder: Path) -> Walk:
     """
     result = Walk()
     if folder.is_dir():
-        _walk(folder, frozenset({_identity(folder)}), result)
+        real = folder.resolve()
+        _walk(folder, frozenset(map(_identity, (real, *real.parents))), result)
     for paths in (result.files, result.hidden, result.loops, result.devices):
         paths.sort()
     return result

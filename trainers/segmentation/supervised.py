@@ -246,7 +246,9 @@ def train_segmenter(
 
 
 def train_images(config: Config, inputs: Mapping[str, Path]) -> list[SplitImages]:
-    """The labeled splits."""
+    """The labeled splits; those that an earlier stage made could not be checked before."""
+    for split in config.train:
+        check_has_classes(inputs, split)
     return [_open(config, inputs, split, (config.height, config.width)) for split in config.train]
 
 

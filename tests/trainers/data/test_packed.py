@@ -19,6 +19,7 @@ from trainers.data.datasets import DataSplit, open_split
 from trainers.data.images import PairImages, SplitImages
 from trainers.data.label_spaces import CITYSCAPES, lookup_table
 from trainers.data.loader import AugmentedSamples, training_batches
+from trainers.data.nearest import resize_ids
 from trainers.data.pack_config import Config
 from trainers.errors import UserError
 
