@@ -9,7 +9,6 @@ import typer
 
 from orchestrator.cli import options
 from orchestrator.cli.bar import bar
-from orchestrator.data_names import printable
 from trainers.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -91,25 +90,25 @@ def check(
     from orchestrator.cli.data_check import check_splits
 
     _refuse_packed(dataset, root)
-    found = check_splits(root, _splits(dataset, split), must_exist=split is not None)
-    if not any(found.images.values()) and not found.problems:
+    findings = check_splits(root, _splits(dataset, split), must_exist=split is not None)
+    if not any(findings.images.values()) and not findings.problems:
         raise UserError(
-            f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}{_what_else(found.notes)}"
+            f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}{_what_else(findings.notes)}"
         )
-    problems, notes = (found.problems, found.notes) if not complete else found.complete()
+    problems, notes = (findings.problems, findings.notes) if not complete else findings.complete()
     if json:
-        report = {"dataset": dataset, "images": found.images, "problems": problems, "notes": notes}
+        report = {"dataset": dataset, "images": findings.images, "problems": problems, "notes": notes}
         typer.echo(json_module.dumps(report))
     else:
         for line in (*problems, *(f"note: {note}" for note in notes)):
-            typer.echo(printable(line))
-        typer.echo(f"{dataset}: {sum(found.images.values())} images, {len(problems)} problems")
+            typer.echo(line)
+        typer.echo(f"{dataset}: {sum(findings.images.values())} images, {len(problems)} problems")
     if problems:
         raise typer.Exit(2)
 
 
 def _what_else(notes: Sequence[str]) -> str:
-    return f" ({printable('; '.join(notes))})" if notes else ""
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 @app.command()
@@ -127,51 +126,26 @@ def index(
 
     Example: `nightshift data index camvid --root ../shared/data/camvid`
     """
-    from orchestrator.data_index import class_frequency, image_rows, statistics, write_index
-    from trainers.data.checks import SplitNotes, leftovers
-    from trainers.data.datasets import content_files, open_listing
-    from trainers.data.fingerprint import fingerprint
+    from orchestrator.data_index import index_split, write_index
+    from trainers.data.datasets import open_listing
 
     _refuse_packed(dataset, root)
-    lines, rows, unread = [], [], 0
     wanted: Sequence[str | None] = split or [None]
-    for one in [each for name in wanted for each in _splits(dataset, name)]:
-        samples = open_listing(root, one, must_exist=split is not None)
-        notes = SplitNotes(one)
-        results = list(bar(statistics(root, one, samples, notes), len(samples), str(one))) if samples else []
-        pairs = list(zip(samples, results, strict=True))
-        read = [(sample, result) for sample, result in pairs if not isinstance(result, str)]
-        left_out = leftovers(root, one, samples) if one.part == one.split else []
-        for line in (
-            *(result for result in results if isinstance(result, str)),
-            *notes.lines(),
-            *notes.ignored(),
-            *left_out,
-        ):
-            typer.echo(printable(line), err=True)
-        unread += len(pairs) - len(read)
-        if not read:
-            continue
-        images = [result for _, result in read]
-        rows += image_rows(root, one, read)
-        lines.append(
-            {
-                "split": one.part,
-                "images": len(read),
-                "fingerprint": fingerprint(root, content_files(root, one, [sample for sample, _ in read]), full=full),
-                "brightness": sum(image.brightness for image in images) / len(images),
-                "class_frequency": class_frequency(images),
-            }
-        )
+    splits = [each for name in wanted for each in _splits(dataset, name)]
+    samples = {each: open_listing(root, each, must_exist=split is not None) for each in splits}
+    indexes = [index_split(root, each, files, full=full, bar=bar) for each, files in samples.items() if files]
+    for line in (line for index in indexes for line in (*index.problems, *index.notes)):
+        typer.echo(line, err=True)
+    lines = [index.summary for index in indexes if index.summary is not None]
     if not lines:
         raise UserError(f"{root} has no image of {dataset} that can be read; it needs {_dataset(dataset).layout}")
     if parquet is not None:
-        write_index(parquet, rows)
+        write_index(parquet, [row for index in indexes for row in index.rows])
     if json:
         typer.echo(json_module.dumps({"dataset": dataset, "splits": lines}))
     else:
         _show_index(lines)
-    if unread:
+    if unread := sum(len(index.problems) for index in indexes):
         typer.echo(f"{unread} image(s) cannot be read and are left out; `nightshift data check` says why", err=True)
         raise typer.Exit(1)
 

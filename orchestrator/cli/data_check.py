@@ -34,7 +34,7 @@ def check_splits(root: Path, splits: Sequence[DataSplit], *, must_exist: bool) -
     Raises:
         UserError: there is no such folder, or no such split and ``must_exist``.
     """
-    found = Findings()
+    findings = Findings()
     images: dict[Path, None] = {}
     for split in splits:
         try:
@@ -42,26 +42,26 @@ def check_splits(root: Path, splits: Sequence[DataSplit], *, must_exist: bool) -
         except UserError as error:
             if must_exist or not root.is_dir():
                 raise
-            found.problems.append(str(error))
+            findings.problems.append(str(error))
             continue
-        found.images[split.part] = len(samples)
+        findings.images[split.part] = len(samples)
         images |= dict.fromkeys(sample.image for sample in samples)
-        _check_split(root, split, samples, found)
+        _check_split(root, split, samples, findings)
     if not must_exist:
-        found.problems += list_problems(root, splits[0].dataset, list(images))
-    return found
+        findings.problems += list_problems(root, splits[0].dataset, list(images))
+    return findings
 
 
-def _check_split(root: Path, split: DataSplit, samples: Sequence[Sample], found: Findings) -> None:
+def _check_split(root: Path, split: DataSplit, samples: Sequence[Sample], findings: Findings) -> None:
     notes = SplitNotes(split)
     checked = check_split(root, samples, split, notes=notes, threads=num_cpus())
     if samples:
-        found.problems += [problem for problem in bar(checked, len(samples), str(split)) if problem is not None]
-    found.notes += notes.lines() + notes.ignored()
+        findings.problems += [problem for problem in bar(checked, len(samples), str(split)) if problem is not None]
+    findings.notes += notes.lines() + notes.ignored()
     if split.part != split.split:
         return
-    found.notes += leftovers(root, split, samples)
+    findings.notes += leftovers(root, split, samples)
     released = DATASETS[split.dataset].images.get(split.split)
     if samples and released not in (None, len(samples)):
-        found.fewer.append(f"{split} has {len(samples)} images, as released it has {released}")
-        found.notes.append(found.fewer[-1])
+        findings.fewer.append(f"{split} has {len(samples)} images, as released it has {released}")
+        findings.notes.append(findings.fewer[-1])

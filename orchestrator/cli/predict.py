@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator.cli import options
-from orchestrator.data_names import printable
 from trainers.errors import UserError
 
 
@@ -45,9 +44,9 @@ def predict(
     wanted = FORMATS[format]
     aside = require_new(output, data)
     if others:
-        typer.echo(printable(f"skipped, no images: {describe(others)}"), err=True)
+        typer.echo(f"skipped, no images: {describe(others)}", err=True)
     if hidden:
-        typer.echo(printable(f"skipped, hidden: {describe(hidden)}"), err=True)
+        typer.echo(f"skipped, hidden: {describe(hidden)}", err=True)
     if wanted.images is not None and len(images) != wanted.images:
         typer.echo(f"warning: the test split of {format} has {wanted.images} images, --data {len(images)}", err=True)
     broken: list[str] = []
@@ -55,7 +54,7 @@ def predict(
     for name, result in bar(results, len(images), "predicting"):
         if hasattr(result, "reason"):
             broken.append(result.reason)
-            typer.echo(printable(result.reason), err=True)
+            typer.echo(result.reason, err=True)
         else:
             wanted.write(result, name, aside)
     if len(broken) == len(images):

@@ -101,9 +101,9 @@ def acdc_places(root: Path, split: str) -> list[Place]:
     condition, _, part = split.partition("_")
     conditions = (condition,) if condition in CONDITIONS else CONDITIONS
     part = part if condition in CONDITIONS else split
-    places = [Place(root / "rgb_anon" / one / part) for one in conditions]
+    places = [Place(root / "rgb_anon" / name / part) for name in conditions]
     if part in ("train", "val"):
-        labels = (root / "gt" / one / part for one in conditions)
+        labels = (root / "gt" / name / part for name in conditions)
         places += [Place(folder, "labels", "_gt_labelTrainIds.png") for folder in labels]
     return places
 

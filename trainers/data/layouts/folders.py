@@ -19,10 +19,11 @@ def list_labeled_folder(root: Path, split: str) -> list[Sample]:
     """``images/<split>/**`` and, under the same relative path, ``labels/<split>/**.png`` (or ``.PNG``)."""
     images = root / "images" / split
     labels = root / "labels" / split
-    known = {path.with_suffix(""): path for path in walk(labels).files if path.suffix.lower() == ".png"}
+    label_files = {path.with_suffix(""): path for path in walk(labels).files if path.suffix.lower() == ".png"}
     places = {image: labels / image.relative_to(images) for image in images_below(images)}
     return [
-        Sample(image, known.get(place.with_suffix(""), place.with_suffix(".png"))) for image, place in places.items()
+        Sample(image, label_files.get(place.with_suffix(""), place.with_suffix(".png")))
+        for image, place in places.items()
     ]
 
 
