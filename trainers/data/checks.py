@@ -38,12 +38,12 @@ class SplitNotes:
         self._labels += 1
         train_ids = lookup_table(label_map)[label]
         self._has_class = self._has_class or bool((train_ids != IGNORE_LABEL).any())
-        if (shown := gray_palette(label, image)) is not None:
+        if (mismatch := gray_palette(label, image)) is not None:
             self._note(
                 "labels have a gray palette that is not their indices; the indices are read: if the grays are the "
                 "classes, save them as 8-bit gray (mode L)",
                 path,
-                f"index {shown[0]} is shown as gray {shown[1]}",
+                f"index {mismatch[0]} is shown as gray {mismatch[1]}",
             )
         if dict(label_map).items() >= CITYSCAPES.items() and looks_like_train_ids(label, train_ids):
             ids = sorted(set(np.unique(label).tolist()))
@@ -104,11 +104,11 @@ def gray_palette(label: np.ndarray, image: Image.Image) -> tuple[int, int] | Non
     used = np.unique(label)
     if used[-1] >= len(colors):
         return None
-    shown = colors[used]
-    other = shown[:, 0] != used
-    if (shown != shown[:, :1]).any() or not other.any():
+    used_colors = colors[used]
+    other = used_colors[:, 0] != used
+    if (used_colors != used_colors[:, :1]).any() or not other.any():
         return None
-    return int(used[other][0]), int(shown[other][0, 0])
+    return int(used[other][0]), int(used_colors[other][0, 0])
 
 
 def looks_like_train_ids(label: np.ndarray, train_ids: np.ndarray) -> bool:

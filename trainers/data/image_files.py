@@ -154,11 +154,11 @@ def _color_hint(pixels: np.ndarray) -> str:
     colors = [tuple(color) for color in np.unique(pixels, axis=0).tolist()]
     if len(colors) > 256:
         return f"this one has {len(colors)} colors, so it is a photograph or its classes are blended; take another file"
-    shown = colors[:MOST_COLORS_NAMED]
-    names = {color: _class_of(color) for color in shown}
-    mapping = ", ".join(f"{index}: {names[color]}" for index, color in enumerate(shown))
-    indices = ", ".join(f"{index} for {color}" for index, color in enumerate(shown))
-    more = f" and so on, {len(colors)} in all" if len(colors) > len(shown) else ""
+    named_colors = colors[:MOST_COLORS_NAMED]
+    names = {color: _class_of(color) for color in named_colors}
+    mapping = ", ".join(f"{index}: {names[color]}" for index, color in enumerate(named_colors))
+    indices = ", ".join(f"{index} for {color}" for index, color in enumerate(named_colors))
+    more = f" and so on, {len(colors)} in all" if len(colors) > len(named_colors) else ""
     return (
         "colors are not read; where a palette was read as colors and saved again, take the released file, else write "
         f"indices ({indices}{more}) and what they mean into classes.yaml, as in {{{mapping}}}"
