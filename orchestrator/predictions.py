@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from trainers.data.label_spaces import CITYSCAPES_LABEL_IDS, COLORS
+from trainers.data.walker import walk
 from trainers.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,19 +53,22 @@ class Format:
         return self.frame is not None
 
 
-def list_images(data: Path) -> tuple[list[Path], list[Path]]:
-    """Images below ``data`` by their suffix, and the other files; sorted, hidden ones left out.
+def list_images(data: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Images below ``data`` by their suffix, the other files, and hidden files and folders; each sorted.
+
+    Links are followed; a broken one is an image that cannot be read.
 
     Raises:
         UserError: there is no such folder, or no image in it.
     """
     if not data.is_dir():
         raise UserError(f"--data {data} is not a folder; give the folder that holds the images")
-    files = sorted(path for path in data.rglob("*") if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    walked = walk(data)
+    images = [path for path in walked.files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise UserError(f"--data {data} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return images, [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    others = [path for path in walked.files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    return images, sorted(others + walked.loops + walked.devices), walked.hidden
 
 
 def names_of(images: Sequence[Path], data: Path, name: FormatName) -> list[Path]:

@@ -4,10 +4,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +17,18 @@ from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
 from orchestrator.resources import cluster_nodes, is_on_cluster, num_cpus, num_gpus, require_fit
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS, DataSplit, check_sample, content_files, label_map_of, open_split
+from trainers.data.checks import SplitNotes, check_split
+from trainers.data.datasets import DATASETS, DataSplit, content_files, open_split
 from trainers.data.fingerprint import fingerprint
 from trainers.data.packed import is_packed
 from trainers.errors import UserError, nearest
 
 MIN_FREE_BYTES = 1_000_000_000
 """Free space below which nothing starts: a checkpoint, its artifact and the copy that is written aside."""
+
+
+READING = 2
+"""Raised where the same files give another fingerprint or another refusal: 2 is since EXIF turns photographs."""
 
 
 @dataclass(frozen=True)
@@ -209,16 +213,19 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
     samples = open_split(roots, split)
     root = roots[split.dataset]
     files = content_files(root, split, samples)
-    listing = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    # READING first: what was remembered before files were read as they are now is looked at again.
+    listing = [READING, *((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files)]
     name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
     remembered = storage / "fingerprints" / f"{name}.json"
     if not remembered.is_file():
         unread = [] if is_packed(root) else samples  # What is packed was read when it was packed.
-        label_map = {} if is_packed(root) else label_map_of(split.dataset, root)
-        with ThreadPoolExecutor(num_cpus()) as pool:
-            checked = pool.map(partial(check_sample, label_map=label_map), unread)
-            for _ in bar(checked, len(unread), f"first sight of {split}"):
-                pass
+        notes = SplitNotes(split)
+        checked = check_split(root, unread, split, notes=notes, threads=num_cpus())
+        for problem in bar(checked, len(unread), f"first sight of {split}"):
+            if problem is not None:
+                raise UserError(f"{problem} (`nightshift data check` lists all that is wrong)")
+        for note in notes.lines():
+            sys.stderr.write(f"note: {note}\n")
         publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
     return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])
 

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
 from trainers.data.label_spaces import CLASS_NAMES, COLORS, IGNORE_LABEL
+from trainers.data.nearest import resize_ids
 
 MAX_WIDTH = 384
 """Pixels; larger pictures are shrunk, so that a report with dozens of them stays small."""
@@ -99,11 +100,12 @@ def label_picture(train_ids: Labels) -> Image.Image:
 
 def _shrunk(tile: Photo | Labels) -> Image.Image:
     is_label = tile.ndim == 2
-    picture = label_picture(tile) if is_label else Image.fromarray(tile)
-    if picture.width <= MAX_WIDTH:
-        return picture
-    size = (MAX_WIDTH, max(1, round(picture.height * MAX_WIDTH / picture.width)))
-    return picture.resize(size, Image.Resampling.NEAREST if is_label else Image.Resampling.BILINEAR)
+    height, width = tile.shape[:2]
+    if width > MAX_WIDTH:
+        height, width = max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH
+    if is_label:
+        return label_picture(resize_ids(tile, (height, width)))
+    return Image.fromarray(tile).resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _plain(name: str) -> str:

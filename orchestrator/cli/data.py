@@ -84,35 +84,31 @@ def check(
 ) -> None:
     """Read every image and label, and list everything that is wrong; exit code 2 if anything is.
 
-    Example: `nightshift data check camvid --root ../shared/data/camvid`
+    Notes follow: what is left out (hidden files, labels without an image, other kinds of files) and what is surely not
+    meant. Example: `nightshift data check camvid --root ../shared/data/camvid`
     """
-    from trainers.data.datasets import check_split, open_listing
+    from orchestrator.cli.data_check import check_splits
 
     _refuse_packed(dataset, root)
-    problems: list[str] = []
-    notes: list[str] = []
-    counts: dict[str, int] = {}
-    for one in _splits(dataset, split):
-        samples = open_listing(root, one, must_exist=split is not None)
-        counts[one.part] = len(samples)
-        for problem in bar(check_split(root, samples, one), len(samples), str(one)) if samples else ():
-            problems += [problem] if problem else []
-        released = _dataset(dataset).images.get(one.split)
-        if samples and one.part == one.split and released not in (None, len(samples)):
-            notes.append(f"{one} has {len(samples)} images, as released it has {released}")
-    if not any(counts.values()):
-        raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
-    if complete:
-        problems, notes = problems + notes, []
+    findings = check_splits(root, _splits(dataset, split), must_exist=split is not None)
+    if not any(findings.images.values()) and not findings.problems:
+        raise UserError(
+            f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}{_what_else(findings.notes)}"
+        )
+    problems, notes = (findings.problems, findings.notes) if not complete else findings.complete()
     if json:
-        report = {"dataset": dataset, "images": counts, "problems": problems, "notes": notes}
+        report = {"dataset": dataset, "images": findings.images, "problems": problems, "notes": notes}
         typer.echo(json_module.dumps(report))
     else:
         for line in (*problems, *(f"note: {note}" for note in notes)):
             typer.echo(line)
-        typer.echo(f"{dataset}: {sum(counts.values())} images, {len(problems)} problems")
+        typer.echo(f"{dataset}: {sum(findings.images.values())} images, {len(problems)} problems")
     if problems:
         raise typer.Exit(2)
+
+
+def _what_else(notes: Sequence[str]) -> str:
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 @app.command()
@@ -130,36 +126,28 @@ def index(
 
     Example: `nightshift data index camvid --root ../shared/data/camvid`
     """
-    from orchestrator.data_index import class_frequency, image_rows, statistics, write_index
-    from trainers.data.datasets import content_files, open_listing
-    from trainers.data.fingerprint import fingerprint
+    from orchestrator.data_index import index_split, write_index
+    from trainers.data.datasets import open_listing
 
     _refuse_packed(dataset, root)
-    lines, rows = [], []
     wanted: Sequence[str | None] = split or [None]
-    for one in [found for name in wanted for found in _splits(dataset, name)]:
-        samples = open_listing(root, one, must_exist=split is not None)
-        if not samples:
-            continue
-        found = list(bar(statistics(root, one, samples), len(samples), str(one)))
-        rows += image_rows(root, one, samples, found)
-        lines.append(
-            {
-                "split": one.part,
-                "images": len(samples),
-                "fingerprint": fingerprint(root, content_files(root, one, samples), full=full),
-                "brightness": sum(image.brightness for image in found) / len(found),
-                "class_frequency": class_frequency(found),
-            }
-        )
+    splits = [each for name in wanted for each in _splits(dataset, name)]
+    samples = {each: open_listing(root, each, must_exist=split is not None) for each in splits}
+    indexes = [index_split(root, each, files, full=full, bar=bar) for each, files in samples.items() if files]
+    for line in (line for index in indexes for line in (*index.problems, *index.notes)):
+        typer.echo(line, err=True)
+    lines = [index.summary for index in indexes if index.summary is not None]
     if not lines:
-        raise UserError(f"{root} has no image of {dataset}; it needs {_dataset(dataset).layout}")
+        raise UserError(f"{root} has no image of {dataset} that can be read; it needs {_dataset(dataset).layout}")
     if parquet is not None:
-        write_index(parquet, rows)
+        write_index(parquet, [row for index in indexes for row in index.rows])
     if json:
         typer.echo(json_module.dumps({"dataset": dataset, "splits": lines}))
     else:
         _show_index(lines)
+    if unread := sum(len(index.problems) for index in indexes):
+        typer.echo(f"{unread} image(s) cannot be read and are left out; `nightshift data check` says why", err=True)
+        raise typer.Exit(1)
 
 
 def _show_index(lines: Sequence[dict[str, Any]]) -> None:

@@ -29,7 +29,9 @@ def predict(
     """Predict every image below a folder, in its own size.
 
     Files that are no images are skipped with a line. An image that cannot be decoded is named, the others are
-    predicted, and nothing is packed. Example: `nightshift predict artifact:5750 --data photos --output predicted`
+    predicted, nothing is packed, and the exit code is 1.
+
+    Example: `nightshift predict artifact:5750 --data photos --output predicted`
     """
     from orchestrator.cli.bar import bar
     from orchestrator.predictions import FORMATS, describe, list_images, names_of, pack, require_new
@@ -37,12 +39,14 @@ def predict(
     from orchestrator.weights import find_weights
 
     path = find_weights(checkpoint, storage or default_storage(), weights)
-    images, others = list_images(data)
+    images, others, hidden = list_images(data)
     names = names_of(images, data, format)
     wanted = FORMATS[format]
     aside = require_new(output, data)
     if others:
         typer.echo(f"skipped, no images: {describe(others)}", err=True)
+    if hidden:
+        typer.echo(f"skipped, hidden: {describe(hidden)}", err=True)
     if wanted.images is not None and len(images) != wanted.images:
         typer.echo(f"warning: the test split of {format} has {wanted.images} images, --data {len(images)}", err=True)
     broken: list[str] = []
@@ -63,7 +67,9 @@ def predict(
     aside.rename(output)
     typer.echo(f"{len(images) - len(broken)} predictions in {output}")
     if broken:
-        raise UserError(f"{len(broken)} of {len(images)} images could not be decoded, and nothing was packed")
+        left = ", and nothing was packed" if wanted.is_packed else ""
+        typer.echo(f"{len(broken)} of {len(images)} images could not be decoded{left}", err=True)
+        raise typer.Exit(1)
     if archive is not None:
         typer.echo(f"{output / archive.name}: {count} files to submit")
 

@@ -13,7 +13,8 @@ import torch
 from orchestrator.artifacts import Store
 from orchestrator.experiments import build
 from orchestrator.graph import Seeds, plan
-from trainers.data.datasets import DataSplit, decode, label_map_of, open_split, read_label
+from trainers.data.datasets import DataSplit, label_map_of, open_split
+from trainers.data.image_files import decode, read_label
 from trainers.data.label_files import label_path
 from trainers.data.label_spaces import class_ids, lookup_table
 from trainers.errors import UserError

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.trainers.data.folders import labeled_folder
+
 
 def test_data_make_writes_all_domains_that_data_check_and_index_read(nightshift, tmp_path):
     words = ("--height", 32, "--width", 64, "--train", 2, "--val", 1, "--test", 1, "--pairs", 2)
@@ -170,3 +172,56 @@ def test_full_fingerprints_differ_from_those_of_the_edges(nightshift, camvid_roo
     other = np.asarray(Image.open(camvid_root / "labels" / "day_val_1.png"))
     both = np.concatenate([label.ravel(), other.ravel()])
     assert frequencies["day_val"]["sky"] == pytest.approx((both == 0).sum() / (both != 11).sum())
+
+
+def test_data_check_names_one_bad_file_and_all_that_is_left_out(nightshift, tmp_path):
+    root = labeled_folder(tmp_path, splits=("train", "val"))
+    (root / "images/train/0.png").write_bytes(b"")
+    (root / "images/train/1.png").rename(root / "images/train/1.webp")
+    (root / "images/val/.ipynb_checkpoints").mkdir()
+    (root / "some.txt").write_bytes("0.png".encode("utf-16"))
+    for path in (root / "labels/val").iterdir():
+        Image.fromarray(np.full((32, 64), 255, dtype=np.uint8)).save(path)
+    done = nightshift("data", "check", "labeled_folder", "--root", root)
+    assert done.code == 2
+    empty, listing, *notes, last = done.out.splitlines()
+    assert empty.startswith(f"{root / 'images/train/0.png'} cannot be decoded")
+    assert listing == f"{root / 'some.txt'} is no UTF-8 but UTF-16, or no text; save it as UTF-8"
+    assert [note.split(":")[1:3] for note in notes[:2]] == [
+        [" labeled_folder/train", " files that are not read as images"],
+        [" labeled_folder/train", " labels without an image that is read"],
+    ]
+    assert notes[2].startswith("note: labeled_folder/val: every pixel of its 3 label(s) is ignored")
+    assert notes[3] == "note: labeled_folder/val: hidden: 1 (images/val/.ipynb_checkpoints)"
+    assert last == "labeled_folder: 5 images, 2 problems"
+
+
+def test_data_index_goes_on_after_a_bad_file_and_reads_names_that_are_no_utf_8(nightshift, tmp_path):
+    import pandas as pd
+
+    root = labeled_folder(tmp_path / "data")
+    (root / "images/train/0.png").write_bytes(b"")
+    for kind in ("images", "labels"):
+        (root / kind / "train/1.png").rename(root / kind / "train/caf\udce9.png")
+    words = ("data", "index", "labeled_folder", "--root", root, "--parquet", tmp_path / "index.parquet", "--json")
+    done = nightshift(*words)
+    assert done.code == 1
+    assert f"{root / 'images/train/0.png'} cannot be decoded" in done.err
+    assert "1 image(s) cannot be read and are left out" in done.err
+    assert [split["images"] for split in json.loads(done.out)["splits"]] == [2]
+    assert pd.read_parquet(tmp_path / "index.parquet").image.tolist() == [
+        "images/train/2.png",
+        "images/train/caf\\udce9.png",
+    ]
+
+
+def test_a_run_refuses_one_bad_file_in_one_line_before_it_starts(refused, tmp_path, camvid_root):
+    (camvid_root / "images" / "day_train_0.jpg").write_bytes(b"")
+    refused("run", "camvid", "--set", f"data.camvid.root={camvid_root}", what=["day_train_0.jpg cannot be decoded"])
+
+
+def test_a_run_refuses_to_choose_by_ignored_pixels_alone(refused, tmp_path, camvid_root):
+    for path in (camvid_root / "labels").glob("day_val_*"):
+        Image.fromarray(np.full(np.asarray(Image.open(path)).shape, 11, dtype=np.uint8)).save(path)
+    what = ["camvid/day_val: every pixel of its", "is ignored"]
+    refused("run", "camvid", "--set", f"data.camvid.root={camvid_root}", what=what)

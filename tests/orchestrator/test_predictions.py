@@ -115,7 +115,7 @@ def test_a_broken_image_is_named_the_others_are_predicted_and_nothing_is_packed(
     broken = data / "bonn_000000_000000_leftImg8bit.png"
     broken.write_bytes((data / CITY[0]).read_bytes()[:200])
     done = nightshift("predict", segmenter, "--data", data, "--output", output, "--format", "cityscapes")
-    assert done.code == 2
+    assert done.code == 1
     assert str(broken) in done.err
     assert "1 of 3 images could not be decoded" in done.err
     assert len(list((output / "labelIds").iterdir())) == 2
@@ -169,7 +169,11 @@ def test_weights_that_are_not_there_or_not_described_are_refused(nightshift, pho
 def test_hidden_files_are_no_images_and_no_others(tmp_path):
     photo(tmp_path / "a.PNG")
     (tmp_path / ".DS_Store").write_text("x")
-    assert list_images(tmp_path) == ([tmp_path / "a.PNG"], [])
+    thumbnail = tmp_path / ".thumbnails" / "a.png"
+    thumbnail.parent.mkdir()
+    photo(thumbnail)
+    hidden = [tmp_path / ".DS_Store", tmp_path / ".thumbnails"]
+    assert list_images(tmp_path) == ([tmp_path / "a.PNG"], [], hidden)
     assert [str(one) for one in names_of([tmp_path / "a.b.png"], tmp_path, "folder")] == ["a.b"]
 
 
@@ -178,3 +182,26 @@ def test_colors_stay_out_of_the_zip(tmp_path):
     photo(tmp_path / "labelIds" / "a.png")
     assert pack(tmp_path, tmp_path / "x.zip") == 1
     assert zipfile.ZipFile(tmp_path / "x.zip").namelist() == ["labelIds/a.png"]
+
+
+def test_one_bad_file_of_a_folder_is_named_counted_and_ends_in_code_1(nightshift, photos, tmp_path, segmenter):
+    """Also a turned photograph is predicted as it is seen, a linked folder is searched, a hidden one is not."""
+    data, output = photos(["a.png", "caf\udce9.png"]), tmp_path / "out"
+    (data / "empty.jpg").write_bytes(b"")
+    (data / "broken.png").symlink_to("/nowhere/else.png")
+    elsewhere = tmp_path / "elsewhere"
+    (data / "linked").symlink_to(elsewhere)
+    photo(elsewhere / "b.png")
+    photo(data / ".Trash" / "c.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (64, 48)).save(data / "turned.jpg", exif=exif)
+    done = nightshift("predict", segmenter, "--data", data, "--output", output)
+    assert done.code == 1, done.err
+    assert done.err.splitlines()[-1] == "2 of 6 images could not be decoded"
+    assert "empty.jpg cannot be decoded" in done.err
+    assert "broken.png is a broken link to /nowhere/else.png" in done.err
+    assert "skipped, hidden: " in done.err
+    assert read(output / "labelIds" / "turned.png").shape == (64, 48)
+    names = sorted(path.relative_to(output / "labelIds").as_posix() for path in (output / "labelIds").rglob("*.png"))
+    assert names == ["a.png", "caf\udce9.png", "linked/b.png", "turned.png"]

@@ -261,3 +261,11 @@ class AugmentationConfig(Config):
         if self.scale_min > self.scale_max:
             raise ValueError(f"scale_min <= scale_max must hold, got {self.scale_min} and {self.scale_max}")
         return self
+
+    def has_scales(self) -> bool:
+        """Whether images and labels are resized at random."""
+        return (self.scale_min, self.scale_max) != (1.0, 1.0)
+
+    def content(self) -> dict[str, Any]:
+        """How labels are resized, for those that are: once they lay up to half a pixel beside their images."""
+        return {"label_resizing": "centered"} if self.has_scales() else {}

@@ -1,15 +1,14 @@
 """Data sets by name: where their images and labels lie, and what their label indices mean.
 
-Nothing here reads pixels except ``read_label`` and ``check_split``; the loaders do (``images.py``).
+Nothing here reads pixels: ``image_files`` decodes, ``images`` loads, ``checks`` looks at whole splits.
 To add a data set, write its ``list_*`` function into a file of ``layouts/`` and one entry in ``DATASETS``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import Field, model_serializer, model_validator
 
 from trainers.config import Config
@@ -29,7 +28,7 @@ from trainers.data.layouts.made import AGREED, LIGHT_POOL, SELECTED, TRANSLATED
 from trainers.data.layouts.pools import BDD100K, IMAGES, NEXET
 from trainers.data.packed import INDEX_FILE, is_packed, packed_samples, read_index, shard_files
 from trainers.data.references import read_reference
-from trainers.data.samples import Sample, choose_listed, inside, listed
+from trainers.data.samples import Absent, Sample, choose_listed, inside, listed
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError, nearest
 
@@ -178,7 +177,8 @@ def open_split(roots: Mapping[str, Path], split: DataSplit) -> list[Sample]:
     samples = samples if dataset.refers else take(samples, split, root)
     if missing := [path for sample in samples for path in sample.files() if not path.is_file()]:
         more = f" (and {len(missing) - 1} more; `nightshift data check` lists them)" if len(missing) > 1 else ""
-        raise UserError(f"{split} names {missing[0]}, which does not exist{more}")
+        told = f"a broken link to {missing[0].readlink()}" if missing[0].is_symlink() else "which does not exist"
+        raise UserError(f"{split} names {missing[0]}, {told}{more}")
     return samples
 
 
@@ -239,56 +239,11 @@ def content_files(root: Path, split: DataSplit, samples: Sequence[Sample]) -> li
     return sorted(files | ({root / beside} if beside else set()))
 
 
-def decode(path: Path) -> Image.Image:
-    """The decoded image file; a file that cannot be decoded is named."""
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:  # What Pillow raises on torn and on garbled files.
-        raise UserError(f"{path} cannot be decoded ({error}); replace the file") from error
-    return image
-
-
-def to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """8-bit RGB; gray becomes three equal channels, and 16-bit gray loses its lower byte instead of its highlights.
-
-    Raises:
-        UserError: the pixels are floating-point numbers, or integers beyond 16 bits, whose range nobody knows.
-    """
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
-            raise UserError(f"{path} has mode {image.mode} with values that are no 8 or 16 bits; save it as 8-bit RGB")
-        image = Image.fromarray((values // 256).astype(np.uint8))
-    return image.convert("RGB")
-
-
-def read_label_ids(path: Path) -> np.ndarray:
-    """Label indices of a PNG as stored, uint8 (h w), whatever they are."""
-    image = decode(path)
-    if image.mode not in ("L", "P"):
-        raise UserError(
-            f"{path} has mode {image.mode}: a label PNG holds one 8-bit index per pixel (mode L or P); where a palette "
-            "was read as colors and saved again, take the released file"
-        )
-    return np.asarray(image)
-
-
-def read_label(path: Path, label_map: Mapping[int, int]) -> np.ndarray:
-    """Label indices of a PNG as stored, uint8 (h w); an index outside ``label_map`` is named with its file."""
-    label = read_label_ids(path)
-    unknown = sorted(set(np.unique(label).tolist()) - set(label_map))
-    if unknown:
-        known = ", ".join(map(str, sorted(label_map))) if len(label_map) < 40 else f"{min(label_map)}–{max(label_map)}"
-        raise UserError(f"{path} holds label ids {unknown}, which are not in the map ({known})")
-    return label
-
-
 def open_listing(root: Path, split: DataSplit, *, must_exist: bool) -> list[Sample]:
     """The samples of a split whether or not their files are whole; an absent split has none.
 
     Raises:
-        UserError: the root does not exist, or the split does not and ``must_exist``.
+        UserError: the root does not exist, a list cannot be read, or the split does not exist and ``must_exist``.
     """
     dataset = DATASETS[split.dataset]
     if not root.is_dir():
@@ -297,51 +252,7 @@ def open_listing(root: Path, split: DataSplit, *, must_exist: bool) -> list[Samp
         return (
             take_packed(root, split) if is_packed(root) else take(dataset.list_samples(root, split.split), split, root)
         )
-    except UserError:
+    except Absent:
         if must_exist:
             raise
         return []
-
-
-def check_split(root: Path, samples: Sequence[Sample], split: DataSplit) -> Iterator[str | None]:
-    """Read every file; yields one problem (or ``None``) per sample, so a caller can show progress."""
-    label_map = label_map_of(split.dataset, root)
-    for sample in samples:
-        try:
-            check_sample(sample, label_map)
-        except UserError as error:
-            yield str(error)
-        else:
-            yield None
-
-
-def check_sample(sample: Sample, label_map: Mapping[int, int]) -> None:
-    """All files decode, image and label have one size, and the label holds known indices only."""
-    for path in sample.files():
-        if not path.is_file():
-            raise UserError(f"{path} does not exist")
-    image = decode(sample.image)
-    if sample.partner is not None:
-        check_pair_sizes(sample, image.size, decode(sample.partner).size)
-    if sample.label is None:
-        return
-    label = read_label(sample.label, label_map)
-    check_sizes(sample, image.size, (label.shape[1], label.shape[0]))
-
-
-def check_sizes(sample: Sample, image_size: Sequence[int], label_size: Sequence[int]) -> None:
-    """Both (width, height); a pair that differs is named."""
-    if tuple(image_size) != tuple(label_size):
-        raise UserError(
-            f"{sample.image} is {image_size[0]}×{image_size[1]} but its label {sample.label} is "
-            f"{label_size[0]}×{label_size[1]}; both must have one size"
-        )
-
-
-def check_pair_sizes(sample: Sample, image_size: tuple[int, int], partner_size: tuple[int, int]) -> None:
-    """Both (width, height): images of one place at two sizes would be stretched onto each other."""
-    if image_size != partner_size:
-        raise UserError(
-            f"{sample.image} is {image_size[0]}×{image_size[1]} but its partner {sample.partner} is "
-            f"{partner_size[0]}×{partner_size[1]}; both images of a pair must have one size"
-        )

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DataSplit, decode
+from trainers.data.datasets import DataSplit
+from trainers.data.image_files import decode
 from trainers.data.images import ImageAndLabel, SplitImages, count_classes
 from trainers.data.label_files import LabelFiles
 from trainers.data.label_spaces import IGNORE_LABEL

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Int64
 
-from trainers.data.datasets import check_sizes, decode, read_label, to_rgb
+from trainers.data.checks import check_sizes
+from trainers.data.image_files import decode, read_label, to_rgb
 from trainers.data.images import count_classes
 from trainers.data.instances import PER_LABEL, instance_file, read_instances
 from trainers.data.label_spaces import CITYSCAPES, NUM_CLASSES
+from trainers.data.nearest import resize_ids
 from trainers.data.recombination import TRAIN_IDS, Box, Donor, LabelMap
 from trainers.data.samples import Sample
 from trainers.errors import UserError
@@ -70,19 +72,12 @@ class SplitMaps:
         if image is not None:
             check_sizes(sample, image.size, (labels.shape[1], labels.shape[0]))
             image = image if self._size is None else image.resize(self._size[::-1], resample=2)
+        ids = instances.astype(np.uint16)
         return LabelMap(
-            nearest(labels, self._size),
-            nearest(instances.astype(np.uint16), self._size),
+            labels if self._size is None else resize_ids(labels, self._size),
+            ids if self._size is None else resize_ids(ids, self._size),
             None if image is None else np.asarray(image),
         )
-
-
-def nearest(ids: Shaped[np.ndarray, "h w"], size: tuple[int, int] | None) -> Shaped[np.ndarray, "h2 w2"]:
-    """The id at the middle of each pixel of ``size``, the same one for every map of a scene."""
-    if size is None or ids.shape == size:
-        return ids
-    rows, columns = (((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(size, ids.shape, strict=True))
-    return ids[rows[:, None], columns]
 
 
 @dataclass(frozen=True)

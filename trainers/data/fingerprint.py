@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from trainers.data.walker import IMAGE_SUFFIXES
+
 EDGE_BYTES = 64 * 1024
 """A file is known by its size and the hash of its first and last ``EDGE_BYTES``."""
 
@@ -12,15 +14,29 @@ EDGE_BYTES = 64 * 1024
 def fingerprint(root: Path, files: Iterable[Path], *, full: bool = False) -> str:
     """SHA-256 (hex) over the sorted (relative path, size, content hash) of ``files`` below ``root``.
 
+    A photograph that EXIF turns has its orientation behind its hash: it was read unturned once, and what was made of it
+    then must not pass for what is made of it now. Names that are no UTF-8 count by their bytes.
     ``full`` hashes every byte instead of the edges of each file; the two kinds never compare equal.
     """
     paths = sorted(files)
     with ThreadPoolExecutor(max_workers=8) as pool:
         hashes = pool.map(lambda path: hash_file(path, full=full), paths)
         total = hashlib.sha256(b"full" if full else b"edges")
-        for path, file_hash in zip(paths, hashes, strict=True):
-            total.update(f"{path.relative_to(root).as_posix()}\0{file_hash}\n".encode())
+        turns = pool.map(_turned, paths)
+        for path, file_hash, turned in zip(paths, hashes, turns, strict=True):
+            name = path.relative_to(root).as_posix()
+            total.update(f"{name}\0{file_hash}{turned}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+def _turned(path: Path) -> str:
+    """How EXIF turns an image; empty where it does not, or the file is none."""
+    from trainers.data.image_files import UPRIGHT, file_orientation
+
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return ""
+    orientation = file_orientation(path)
+    return "" if orientation == UPRIGHT else f"\0orientation {orientation}"
 
 
 def hash_file(path: Path, *, full: bool) -> str:

@@ -22,8 +22,9 @@ from jaxtyping import Bool, Float, UInt8, UInt16
 from PIL import Image
 
 from trainers.context import TrainContext
-from trainers.data.datasets import Sample, decode, open_split, to_rgb
+from trainers.data.datasets import Sample, open_split
 from trainers.data.fog_config import Config
+from trainers.data.image_files import decode, to_rgb
 from trainers.data.packed import is_packed
 from trainers.errors import UserError
 

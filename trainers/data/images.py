@@ -12,20 +12,11 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from trainers.data.datasets import (
-    DATASETS,
-    DataSplit,
-    Sample,
-    check_pair_sizes,
-    check_sizes,
-    class_set_at,
-    decode,
-    label_map_of,
-    open_split,
-    read_label,
-    to_rgb,
-)
+from trainers.data.checks import check_pair_sizes, check_sizes
+from trainers.data.datasets import DATASETS, DataSplit, Sample, class_set_at, label_map_of, open_split
+from trainers.data.image_files import decode, read_label, to_rgb
 from trainers.data.label_spaces import IGNORE_LABEL, NUM_CLASSES, lookup_table
+from trainers.data.nearest import resize_ids
 from trainers.data.packed import PackedSplit, is_packed
 from trainers.errors import UserError
 
@@ -118,7 +109,7 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
         else:
             label = self._table[read_label(sample.label, self._label_map)]
             check_sizes(sample, image.size, (label.shape[1], label.shape[0]))
-            train_ids = np.asarray(Image.fromarray(label).resize(size, Image.Resampling.NEAREST))
+            train_ids = resize_ids(label, (self.height, self.width))
         planes = [resized(image, size), train_ids[None]]
         if self.partners:
             assert sample.partner is not None

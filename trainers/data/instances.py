@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from trainers.data.datasets import decode
+from trainers.data.image_files import decode
 from trainers.data.samples import Sample
 from trainers.errors import UserError
 

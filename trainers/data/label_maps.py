@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Int32, Num, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DataSplit, check_sizes, decode, read_label_ids, to_rgb
+from trainers.data.checks import check_sizes
+from trainers.data.datasets import DataSplit
+from trainers.data.image_files import decode, read_label_ids, to_rgb
 from trainers.data.images import SplitImages, resized
 from trainers.data.instances import check_instances, read_instances
 from trainers.data.label_spaces import COLORS, IGNORE_LABEL, lookup_table
 from trainers.data.loader import load
+from trainers.data.nearest import resize_ids
 from trainers.data.samples import Sample
 from trainers.data.sampling import derive_seed, sample_index
 from trainers.data.transforms import augment, build_augmentation
@@ -50,14 +52,6 @@ def read_label_map(sample: Sample, *, label_nc: int, edges: bool) -> Int32[Tenso
     if edges:
         planes.append(read_instances(sample.label, labels.shape))
     return torch.from_numpy(np.stack(planes))
-
-
-def resize_ids(planes: Num[Tensor, "*n h w"], size: tuple[int, int]) -> Num[Tensor, "*n h2 w2"]:
-    """Planes of ids at ``size`` (height, width): the id at the middle of each pixel, never a mixture."""
-    if tuple(planes.shape[-2:]) == size:
-        return planes
-    flat = planes.reshape(1, -1, *planes.shape[-2:]).float()  # Exact: ids stay far below 2^24.
-    return F.interpolate(flat, size=size, mode="nearest-exact").to(planes.dtype).reshape(*planes.shape[:-2], *size)
 
 
 def boundaries(instances: Num[Tensor, "*n h w"]) -> Bool[Tensor, "*n h w"]:

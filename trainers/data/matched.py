@@ -10,14 +10,15 @@ from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainers.components.configs import AugmentationConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, DataSplit, check_pair_sizes, choose, open_split
+from trainers.data.checks import check_pair_sizes
+from trainers.data.datasets import DATASETS, DataSplit, choose, open_split
 from trainers.data.domains import TargetImages
+from trainers.data.image_files import image_size
 from trainers.data.images import SplitImages
 from trainers.data.loader import Batch, load
 from trainers.data.packed import is_packed
@@ -59,17 +60,8 @@ def match(roots: Mapping[str, Path], source: DataSplit, target: DataSplit) -> li
     if not any(is_packed(roots[split.dataset]) for split in (source, target)):  # All of a packed one have its size.
         for sample, position in zip(samples, found, strict=True):
             pair = Sample(sample.image, None, partners[position].image)
-            check_pair_sizes(pair, _size(sample.image), _size(partners[position].image))
+            check_pair_sizes(pair, image_size(sample.image), image_size(partners[position].image))
     return found
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height; the pixels are not decoded."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} cannot be decoded ({error}); replace the file") from error
 
 
 class MatchedImages(Dataset[tuple[Tensor, Tensor]]):

@@ -22,8 +22,9 @@ from PIL import Image
 
 from trainers.components.class_laws import distance_to, least_filled, wanted_shares
 from trainers.context import TrainContext
-from trainers.data.datasets import decode, open_split
+from trainers.data.datasets import open_split
 from trainers.data.donors import DonorBank, SplitMaps, areas_and_boxes
+from trainers.data.image_files import decode
 from trainers.data.images import count_classes
 from trainers.data.instances import check_instances
 from trainers.data.label_spaces import CLASS_NAMES, NUM_CLASSES

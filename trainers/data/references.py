@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers.data.samples import Absent
 from trainers.errors import UserError
 
 INDEX_FILE = "references.json"
@@ -31,9 +32,12 @@ def read_references(root: Path) -> dict[str, Any]:
     """The content of ``references.json``.
 
     Raises:
-        UserError: it is missing, or cannot be read.
+        Absent: it is missing.
+        UserError: it cannot be read.
     """
     path = root / INDEX_FILE
+    if not path.is_file():
+        raise Absent(f"{path} is missing: the folder is none that a stage made of images")
     try:
         content: Any = json.loads(path.read_text())
         content["splits"], content["label_map"]

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainers.data.walker import Place, read_text
 from trainers.errors import UserError
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
 _FRAME = re.compile(r"(.+_\d{6}_\d{6})_")
 """City, sequence and frame at the beginning of a Cityscapes file name."""
@@ -52,8 +51,14 @@ class Dataset:
     """Reads the map from the data set's folder."""
     without_photographs: frozenset[str] = frozenset()
     """Splits of label maps alone; in the place of images they have pictures of the maps."""
+    places: Callable[[Path, str], list[Place]] = lambda root, split: []
+    """The folders below the root that a split is read from, whole; none where a list says what it holds."""
     refers: bool = False
     """Whether a stage made it of another data set's images (``references``), whose folder has to be known too."""
+
+
+class Absent(UserError):
+    """A list or an index that a split needs is not there: this folder does not have the split."""
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -71,11 +76,6 @@ def first_folder(root: Path, *candidates: str) -> Path:
     return next((root / name for name in candidates if (root / name).is_dir()), root / candidates[0])
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Every PNG and JPEG below ``folder``, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-
-
 def frame_of(name: str) -> str:
     """What a file's name says that it shows: ``<city>_<sequence>_<frame>``, else the name without its suffix."""
     match = _FRAME.match(Path(name).name)
@@ -86,16 +86,24 @@ def listed(root: Path, name: str, layout: str) -> list[str]:
     """The lines of the list ``name`` in ``root`` that hold anything.
 
     Raises:
-        UserError: the list is missing, or is no text.
+        Absent: the list is missing.
+        UserError: it is no text.
     """
     path = inside(root, name)
     if not path.is_file():
-        raise UserError(f"{path} is missing: the folder needs {layout}")
-    try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text file ({error}); a list holds one entry per line") from error
-    return [line.strip() for line in lines if line.strip()]
+        raise Absent(f"{path} is missing: the folder needs {layout}")
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def known_names(names: Sequence[str]) -> dict[str, int]:
+    """Everything by which a list may name one of ``names`` (paths relative to the root) → its position."""
+    known: dict[str, int] = {}
+    for position, name in enumerate(names):
+        parts = Path(name).parts
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        for end in (*ends, Path(name).stem):
+            known.setdefault(end, position)
+    return known
 
 
 def choose_listed(names: Sequence[str], entries: Sequence[str], *, where: Path, root: Path) -> list[int]:
@@ -106,12 +114,7 @@ def choose_listed(names: Sequence[str], entries: Sequence[str], *, where: Path, 
     Raises:
         UserError: an entry leaves the root, or names no image of the split.
     """
-    known: dict[str, int] = {}
-    for position, name in enumerate(names):
-        parts = Path(name).parts
-        ends = ["/".join(parts[start:]) for start in range(len(parts))]
-        for end in (*ends, Path(name).stem):
-            known.setdefault(end, position)
+    known = known_names(names)
     for entry in entries:
         inside(root, entry)
     if absent := [entry for entry in entries if entry.removeprefix("./") not in known]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from trainers.data.datasets import Sample, check_sizes, decode, read_label, to_rgb
+from trainers.data.checks import SplitNotes, read_checked
+from trainers.data.datasets import Sample
+from trainers.data.image_files import to_rgb
 from trainers.data.images import count_classes
 from trainers.data.label_spaces import lookup_table
 
@@ -29,20 +31,19 @@ class ImageStatistics:
     ignored_pixels: int | None
 
 
-def image_statistics(sample: Sample, label_map: Mapping[int, int]) -> ImageStatistics:
-    """Read one sample.
+def image_statistics(sample: Sample, label_map: Mapping[int, int], notes: SplitNotes) -> ImageStatistics:
+    """Read one sample; what is surely not meant goes into ``notes``.
 
     Raises:
         UserError: a file cannot be decoded, sizes differ, or the label holds an index outside ``label_map``.
     """
-    image = np.asarray(to_rgb(decode(sample.image), sample.image))
+    stored, label = read_checked(sample, label_map, notes)
+    image = np.asarray(to_rgb(stored, sample.image))
     colors = image.mean(axis=(0, 1))
     classes = ignored = None
-    if sample.label is not None:
-        stored = read_label(sample.label, label_map)
-        check_sizes(sample, image.shape[1::-1], stored.shape[1::-1])
-        classes = count_classes(lookup_table(label_map)[stored])
-        ignored = stored.size - int(classes.sum())
+    if label is not None:
+        classes = count_classes(lookup_table(label_map)[label])
+        ignored = label.size - int(classes.sum())
     return ImageStatistics(
         height=image.shape[0],
         width=image.shape[1],

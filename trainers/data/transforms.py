@@ -5,6 +5,7 @@ Shape legend: h height, w width, ch and cw those of the crop.
 
 import math
 import random
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -14,19 +15,30 @@ from torchvision.transforms import v2
 
 from trainers.components.configs import AugmentationConfig, PhotometricConfig
 from trainers.data.label_spaces import IGNORE_LABEL
+from trainers.data.nearest import resize_ids
 
 
 def build_augmentation(config: AugmentationConfig, *, height: int, width: int) -> v2.Compose:
     """Flip, random scale and random crop; what a crop adds beyond the border is black and ignored."""
     steps: list[torch.nn.Module] = [v2.RandomHorizontalFlip(config.horizontal_flip)]
-    if (config.scale_min, config.scale_max) != (1.0, 1.0):
+    if config.has_scales():
         # The library wants (width, height) here.
-        steps.append(v2.ScaleJitter((width, height), scale_range=(config.scale_min, config.scale_max), antialias=True))
+        steps.append(_ScaleJitter((width, height), scale_range=(config.scale_min, config.scale_max), antialias=True))
     crop = (config.crop_height or height, config.crop_width or width)
     if crop != (height, width) or len(steps) > 1:
         fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE_LABEL}
         steps.append(v2.RandomCrop(crop, pad_if_needed=True, fill=fill))
     return v2.Compose(steps)
+
+
+class _ScaleJitter(v2.ScaleJitter):
+    """Images as the library resizes them, labels on the same grid: its own masks lie up to half a pixel beside them."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """One of the inputs at ``params["size"]`` (height, width)."""
+        if isinstance(inpt, tv_tensors.Mask):
+            return tv_tensors.wrap(resize_ids(inpt.as_subclass(Tensor), params["size"]), like=inpt)
+        return super().transform(inpt, params)
 
 
 def augment(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from trainers.components.image_quality import psnr, ssim
 from trainers.context import TrainContext
-from trainers.data.datasets import decode, open_split, to_rgb
+from trainers.data.datasets import open_split
+from trainers.data.image_files import decode, to_rgb
 from trainers.data.matched import match
 from trainers.data.packed import is_packed
 from trainers.errors import UserError

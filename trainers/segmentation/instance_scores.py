@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trainers.data.images import SplitImages
 from trainers.data.instances import PER_LABEL, read_instances
-from trainers.data.label_maps import resize_ids
 from trainers.data.label_spaces import CITYSCAPES, IGNORE_LABEL, NUM_CLASSES, lookup_table
+from trainers.data.nearest import resize_ids
 
 TRAIN_IDS = torch.from_numpy(lookup_table(CITYSCAPES).astype(np.int64))
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from trainers.data.datasets import decode, to_rgb
+from trainers.data.image_files import decode, to_rgb
 from trainers.errors import UserError
 
 

@@ -20,7 +20,8 @@ from trainers.components.losses import combined_loss
 from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, DataSplit, open_split
+from trainers.data.checks import check_has_classes
+from trainers.data.datasets import DATASETS, DataSplit
 from trainers.data.images import JoinedImages, SplitImages
 from trainers.data.label_spaces import class_ids, class_set_of
 from trainers.data.loader import AugmentedSamples, Batch, evaluation_batches, training_batches
@@ -181,14 +182,14 @@ def check_networks(config: Config, inputs: Mapping[str, Path]) -> None:
 
 
 def check_labeled(splits: Sequence[DataSplit], inputs: Mapping[str, Path]) -> None:
-    """Refuse splits without labels, and those that are known to be absent."""
+    """Refuse splits without labels or with ignored pixels alone, and those that are known to be absent."""
     for split in splits:
         if split.split in DATASETS[split.dataset].unlabeled:
             raise UserError(f"{split} has no labels; supervised training and selection need them")
         if split.split in DATASETS[split.dataset].without_photographs:
             raise UserError(f"{split} is label maps alone; train on images that a translator makes of them")
         if split.dataset in inputs:  # Else a stage that has not run yet makes it.
-            open_split(inputs, split)
+            check_has_classes(inputs, split)
 
 
 def training_size(config: Config) -> tuple[int, int]:
@@ -245,7 +246,9 @@ def train_segmenter(
 
 
 def train_images(config: Config, inputs: Mapping[str, Path]) -> list[SplitImages]:
-    """The labeled splits."""
+    """The labeled splits; those that an earlier stage made could not be checked before."""
+    for split in config.train:
+        check_has_classes(inputs, split)
     return [_open(config, inputs, split, (config.height, config.width)) for split in config.train]
 
 

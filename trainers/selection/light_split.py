@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from trainers.context import TrainContext
-from trainers.data.datasets import content_files, decode, label_map_of, name_of, open_split, to_rgb
+from trainers.data.datasets import content_files, label_map_of, name_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.image_files import decode, to_rgb
 from trainers.data.references import Reference, write_references
 from trainers.data.sampling import derive_seed
 from trainers.errors import UserError

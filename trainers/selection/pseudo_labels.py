@@ -23,8 +23,9 @@ from trainers.checkpoint import load_state, save_state
 from trainers.components.pseudo_labels import class_thresholds, count_confidences, keep_confident, predict
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import DATASETS, decode, open_split
+from trainers.data.datasets import DATASETS, open_split
 from trainers.data.domains import TargetImages
+from trainers.data.image_files import decode
 from trainers.data.label_files import label_path, link_labels, write_index, write_label
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES
 from trainers.data.loader import evaluation_batches

@@ -23,8 +23,9 @@ from torch import Tensor
 from trainers.components.frechet import fit, frechet_distance
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import content_files, decode, label_map_of, name_of, open_split, to_rgb
+from trainers.data.datasets import content_files, label_map_of, name_of, open_split
 from trainers.data.fingerprint import fingerprint
+from trainers.data.image_files import decode, to_rgb
 from trainers.data.references import Reference, write_references
 from trainers.data.samples import Sample
 from trainers.data.sampling import derive_seed

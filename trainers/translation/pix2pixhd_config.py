@@ -124,7 +124,7 @@ class Config(BaseConfig):
         moved = self.augmentation
         if moved.photometric.probability:
             raise ValueError("augmentation.photometric would change what images shall look like; leave it out")
-        if (moved.scale_min, moved.scale_max) != (1.0, 1.0):
+        if moved.has_scales():
             raise ValueError("augmentation.scale_min and scale_max would widen boundaries; leave them at 1")
         if (moved.crop_height or 0) > self.height or (moved.crop_width or 0) > self.width:
             raise ValueError(

@@ -21,17 +21,9 @@ from torch import Tensor
 
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
-from trainers.data.datasets import (
-    DATASETS,
-    DataSplit,
-    decode,
-    label_map_of,
-    name_of,
-    open_split,
-    read_label_ids,
-    to_rgb,
-)
+from trainers.data.datasets import DATASETS, DataSplit, label_map_of, name_of, open_split
 from trainers.data.fingerprint import hash_file
+from trainers.data.image_files import decode, read_label_ids, to_rgb
 from trainers.data.instances import check_instances
 from trainers.data.label_maps import EDGES_REMEDY
 from trainers.data.label_spaces import lookup_table

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from trainers.checkpoint import load_state
 from trainers.config import Config
-from trainers.data.datasets import DataSplit, decode, to_rgb
-from trainers.data.label_maps import boundaries, read_label_map, resize_ids
+from trainers.data.datasets import DataSplit
+from trainers.data.image_files import decode, to_rgb
+from trainers.data.label_maps import boundaries, read_label_map
+from trainers.data.nearest import resize_ids
 from trainers.data.samples import Sample
 from trainers.errors import MethodWarning, UserError, nearest
 from trainers.translation.pix2pixhd_config import LabelGeneratorConfig

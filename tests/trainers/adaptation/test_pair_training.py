@@ -13,7 +13,8 @@ from tests.trainers.adaptation.test_bimix import COMMON, PAIRS
 from tests.trainers.data.miniatures import pairs_of_blocks
 from trainers.adaptation.bimix_config import Config as BiMixConfig
 from trainers.components.configs import AugmentationConfig
-from trainers.data.datasets import check_split, open_split
+from trainers.data.checks import check_split
+from trainers.data.datasets import open_split
 from trainers.data.images import PairImages
 from trainers.data.pairs import AugmentedPairs, check_pairs
 from trainers.errors import UserError

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.trainers.data.miniatures import SIZE, TREES, camvid, cityscapes, save, save_pair, toy_tree
-from trainers.data.datasets import DATASETS, DataSplit, check_split, decode, open_listing, open_split
+from trainers.data.checks import check_split
+from trainers.data.datasets import DATASETS, DataSplit, open_listing, open_split
+from trainers.data.image_files import decode
 from trainers.data.images import SplitImages
 from trainers.data.render_city_config import Domain, Part
 from trainers.data.toy_city import DOMAINS

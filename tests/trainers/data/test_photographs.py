@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.data.datasets import DataSplit, check_split, open_split
+from trainers.data.checks import check_split
+from trainers.data.datasets import DataSplit, open_split
 from trainers.data.images import SplitImages
 from trainers.data.label_spaces import CAMVID, CITYSCAPES, lookup_table
 

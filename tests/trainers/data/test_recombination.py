@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.references import recombination as reference
-from trainers.data.donors import areas_and_boxes, nearest
+from trainers.data.donors import areas_and_boxes
 from trainers.data.label_spaces import CITYSCAPES, CITYSCAPES_LABEL_IDS, CLASS_NAMES, IGNORE_LABEL
 from trainers.data.recombination import Donor, LabelMap, recombine
 from trainers.errors import UserError
@@ -172,10 +172,3 @@ def test_areas_and_boxes_are_those_of_the_pixels(one):
         if places:
             rows, columns = zip(*places, strict=True)
             assert (top, left, bottom, right) == (min(rows), min(columns), max(rows) + 1, max(columns) + 1)
-
-
-def test_ids_are_resized_to_the_one_in_the_middle_never_mixed():
-    ids = np.arange(24, dtype=np.uint16).reshape(4, 6) * 1000
-    assert nearest(ids, (2, 3)).tolist() == [[7000, 9000, 11000], [19000, 21000, 23000]]
-    assert nearest(ids, (4, 6)) is ids
-    assert set(np.unique(nearest(ids, (7, 11)))) <= set(np.unique(ids))

@@ -17,7 +17,8 @@ from tests.trainers.data.recombining import label_maps, run, split, tree
 from tests.trainers.ranks import Rank
 from trainers.context import PlainContext
 from trainers.data import made_files, recombine
-from trainers.data.datasets import check_split, open_split
+from trainers.data.checks import check_split
+from trainers.data.datasets import open_split
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
 from trainers.data.recombine_config import BACK_TO_FRONT, Config
 from trainers.errors import MethodWarning, UserError

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers.data.datasets import DataSplit, class_set_at, content_files, name_of, open_split, to_rgb
+from trainers.data.datasets import DataSplit, class_set_at, content_files, name_of, open_split
+from trainers.data.image_files import to_rgb
 from trainers.data.images import SplitImages
 from trainers.data.label_spaces import CITYSCAPES
 from trainers.data.references import Reference, write_references

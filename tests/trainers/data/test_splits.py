@@ -78,7 +78,8 @@ def test_a_wrong_list_is_named(entries: str, says: str, tmp_path: Path):
     with pytest.raises(UserError, match=says) as error:
         open_split({"gta5": root}, split("gta5/train:some.txt"))
     assert "\n" not in str(error.value)
-    assert open_listing(root, split("gta5/train:some.txt"), must_exist=False) == []
+    with pytest.raises(UserError, match=says):  # That not all splits must be there excuses no list that is.
+        open_listing(root, split("gta5/train:some.txt"), must_exist=False)
 
 
 def test_a_missing_or_binary_list_is_named(tmp_path: Path):

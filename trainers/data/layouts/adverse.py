@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainers.data.label_spaces import CITYSCAPES, TRAIN_IDS
 from trainers.data.samples import Dataset, Sample, inside, listed
+from trainers.data.walker import Place, files_named
 from trainers.errors import UserError
 
 PAIR_LIST = "zurich_dn_pair_train.csv"
@@ -35,7 +36,7 @@ def list_dark_zurich(root: Path, split: str) -> list[Sample]:
     if split == "pairs":
         return _dark_zurich_pairs(root)
     folder, _ = DARK_ZURICH_SPLITS[split]
-    images = sorted((root / "rgb_anon" / folder).glob("*/*_rgb_anon.png"))
+    images = files_named(root / "rgb_anon" / folder, "_rgb_anon.png", depth=2)
     if split != "val_night":
         return [Sample(image, None) for image in images]
     labels = root / "gt" / folder
@@ -76,14 +77,35 @@ def list_acdc(root: Path, split: str) -> list[Sample]:
 def _acdc_part(root: Path, condition: str, part: str) -> list[Sample]:
     folder = root / "rgb_anon" / condition
     if part.endswith("_ref"):
-        return [Sample(image, None) for image in sorted((folder / part).glob("*/*_rgb_ref_anon.png"))]
+        return [Sample(image, None) for image in files_named(folder / part, "_rgb_ref_anon.png", depth=2)]
     samples = []
-    for image in sorted((folder / part).glob("*/*_rgb_anon.png")):
+    for image in files_named(folder / part, "_rgb_anon.png", depth=2):
         stem, sequence = image.name.removesuffix("_rgb_anon.png"), image.parent.name
         label = root / "gt" / condition / part / sequence / f"{stem}_gt_labelTrainIds.png"
         partner = folder / f"{part}_ref" / sequence / f"{stem}_rgb_ref_anon.png"
         samples.append(Sample(image, None if part == "test" else label, partner))
     return samples
+
+
+def dark_zurich_places(root: Path, split: str) -> list[Place]:
+    """Of every split but the pairs, which a list names."""
+    if split == "pairs":
+        return []
+    folder, _ = DARK_ZURICH_SPLITS[split]
+    images = [Place(root / "rgb_anon" / folder)]
+    return images + ([Place(root / "gt" / folder, "labels", "_gt_labelIds.png")] if split == "val_night" else [])
+
+
+def acdc_places(root: Path, split: str) -> list[Place]:
+    """Of one condition, or of all four."""
+    condition, _, part = split.partition("_")
+    conditions = (condition,) if condition in CONDITIONS else CONDITIONS
+    part = part if condition in CONDITIONS else split
+    places = [Place(root / "rgb_anon" / name / part) for name in conditions]
+    if part in ("train", "val"):
+        labels = (root / "gt" / name / part for name in conditions)
+        places += [Place(folder, "labels", "_gt_labelTrainIds.png") for folder in labels]
+    return places
 
 
 def _acdc_images(part: str) -> dict[str, int]:
@@ -99,6 +121,7 @@ DARK_ZURICH = Dataset(
     label_map=CITYSCAPES,
     class_set="cityscapes19",
     list_samples=list_dark_zurich,
+    places=dark_zurich_places,
     layout=f"rgb_anon/<split>/<light>/<sequence>/*_rgb_anon.png, gt/val/night/…/*_gt_labelIds.png and {PAIR_LIST}",
     paired=frozenset({"pairs"}),
     side_files={"pairs": PAIR_LIST},
@@ -113,6 +136,7 @@ ACDC = Dataset(
     label_map=TRAIN_IDS,
     class_set="cityscapes19",
     list_samples=list_acdc,
+    places=acdc_places,
     layout="rgb_anon/<condition>/<split>/<sequence>/*_rgb_anon.png and gt/<condition>/<split>/…/*_gt_labelTrainIds.png",
     paired=frozenset(name for name in _ACDC_SPLITS if not name.endswith("_ref")),
     images=_ACDC_SPLITS,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trainers.data.label_spaces import CAMVID
 from trainers.data.samples import Dataset, Sample, inside, listed
+from trainers.data.walker import Place, files_named
 
 LISTS = {"day_train": 305, "day_val": 101, "dusk_adapt": 62, "dusk_val": 31}
 SEGNET = {"train": 367, "val": 101, "test": 233}
@@ -16,7 +17,7 @@ LAYOUT = (
 def list_camvid(root: Path, split: str) -> list[Sample]:
     """``<split>.txt`` names stems of ``images/*.jpg`` (or .png) and ``labels/*.png``; SegNet has a folder per split."""
     if split in SEGNET:
-        images = sorted((root / split).glob("*.png"))
+        images = files_named(root / split, ".png", depth=1)
         return [Sample(image, root / f"{split}annot" / image.name) for image in images]
     samples = []
     for stem in sorted(set(listed(root, f"{split}.txt", LAYOUT))):  # The key knows which images: no order may matter.
@@ -27,12 +28,18 @@ def list_camvid(root: Path, split: str) -> list[Sample]:
     return samples
 
 
+def camvid_places(root: Path, split: str) -> list[Place]:
+    """The folders of the SegNet tutorial; our splits are lists."""
+    return [Place(root / split), Place(root / f"{split}annot", "labels", ".png")] if split in SEGNET else []
+
+
 CAMVID_DATASET = Dataset(
     splits=(*LISTS, *SEGNET),
     unlabeled=frozenset({"dusk_adapt"}),
     label_map=CAMVID,
     class_set="camvid11",
     list_samples=list_camvid,
+    places=camvid_places,
     layout=LAYOUT,
     images=LISTS | SEGNET,
 )

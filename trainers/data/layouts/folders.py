@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
-from trainers.data.samples import Dataset, Sample, frame_of, images_below
+from trainers.data.samples import Dataset, Sample, frame_of
+from trainers.data.walker import Place, images_below, read_text, walk
 from trainers.errors import UserError, nearest
 
 CLASSES_FILE = "classes.yaml"
@@ -15,10 +16,20 @@ IGNORE = "ignore"
 
 
 def list_labeled_folder(root: Path, split: str) -> list[Sample]:
-    """``images/<split>/**`` and, under the same relative path, ``labels/<split>/**.png``."""
+    """``images/<split>/**`` and, under the same relative path, ``labels/<split>/**.png`` (or ``.PNG``)."""
     images = root / "images" / split
     labels = root / "labels" / split
-    return [Sample(image, (labels / image.relative_to(images)).with_suffix(".png")) for image in images_below(images)]
+    label_files = {path.with_suffix(""): path for path in walk(labels).files if path.suffix.lower() == ".png"}
+    places = {image: labels / image.relative_to(images) for image in images_below(images)}
+    return [
+        Sample(image, label_files.get(place.with_suffix(""), place.with_suffix(".png")))
+        for image, place in places.items()
+    ]
+
+
+def labeled_folder_places(root: Path, split: str) -> list[Place]:
+    """Images and labels; labels that are no PNG are left out too."""
+    return [Place(root / "images" / split), Place(root / "labels" / split, "labels")]
 
 
 def read_classes(root: Path) -> Mapping[int, int]:
@@ -33,8 +44,8 @@ def read_classes(root: Path) -> Mapping[int, int]:
             f"{path} is missing; it says what the label indices mean, as in {{0: road, 1: car, 255: ignore}}"
         )
     try:
-        content = yaml.safe_load(path.read_text())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} must map label indices to classes, as in {{0: road, 1: car, 255: ignore}}")
@@ -77,12 +88,18 @@ def _by_frame(folder: Path) -> dict[str, Path]:
     return found
 
 
+def dehazing_places(root: Path, split: str) -> list[Place]:
+    """All three folders."""
+    return [Place(root / "a"), Place(root / "b"), Place(root / "c", "labels")]
+
+
 LABELED_FOLDER = Dataset(
     splits=("train", "val", "test"),
     unlabeled=frozenset(),
     label_map={},
     class_set="",
     list_samples=list_labeled_folder,
+    places=labeled_folder_places,
     layout=f"images/<split>/, labels/<split>/ (index PNGs of the same names) and {CLASSES_FILE}",
     side_files=dict.fromkeys(("train", "val", "test"), CLASSES_FILE),
     read_label_map=read_classes,
@@ -94,6 +111,7 @@ DEHAZING = Dataset(
     label_map=CITYSCAPES,
     class_set="cityscapes19",
     list_samples=list_dehazing,
+    places=dehazing_places,
     layout="a/ (hazy), b/ (clear) and c/ (Cityscapes label ids), files of one frame or one name",
     paired=frozenset({"hazy", "clear"}),
 )
