@@ -26,6 +26,7 @@ from orchestrator.preflight import (
 )
 from orchestrator.samplers import SamplerName
 from orchestrator.schedulers import Pruner, SchedulerName, asha, median, rungs
+from orchestrator.scored import check_objective
 from orchestrator.search import Search, Sweep, base, identity
 from orchestrator.spaces import check_space, check_space_methods, search_space
 from orchestrator.trial import Trial
@@ -146,6 +147,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         hours=request.hours,
         points=request.confirms.points if request.confirms else None,
     )
+    check_objective(sweep)
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
     check_space_methods(experiment, space, here.roots)
     return sweep

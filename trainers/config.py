@@ -31,6 +31,10 @@ class Config(BaseModel):
         """What stands in a stage key in place of fields that only point at content, such as a path."""
         return {}
 
+    def shown_in(self, part: str) -> "Config | None":
+        """The split whose scenes and labels ``part`` of the data set that this stage makes shows; ``None``: its own."""
+        return None
+
     def resolved(self, *, device_type: str) -> "Config":
         """The configuration with every ``auto`` decided for the hardware; keys are made of this one."""
         return self

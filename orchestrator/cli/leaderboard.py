@@ -76,6 +76,8 @@ def leaderboard(
     ask, view = answers[question]
     table = ask()
     notes = views.notes(table) if question in (None, "group") else []
+    if question in (None, "rows", "group", "wide", "pareto", "per-class"):
+        notes += board.not_compared(frame, metric)
     if sort is not None:
         table = board.sort_rows(table, sort)
     if limit is not None:

@@ -164,6 +164,8 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
         search = Search(what, ledger)
         changes = software_changes(ledger)
         with Progress(search.total, done=len(search.known), verbose=False) as progress:
+            for note in search.notes:
+                progress.note(note)
             if changes:
                 progress.note(f"since the last start of {ledger.name}: {changes}")
             if search.known:
