@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator.exclusive import place
 from trainers.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -66,12 +67,9 @@ def publish_json(path: Path, content: Any) -> bool:
     aside = path.with_name(f".{uuid.uuid4().hex}.aside")
     try:
         write_durably(aside, json.dumps(content, indent=1))
-        os.link(aside, path)
-    except FileExistsError:
-        return False
+        return place(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    return True
 
 
 def replace_json(path: Path, content: Any) -> None:
