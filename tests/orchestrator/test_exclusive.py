@@ -51,7 +51,7 @@ def test_a_whole_walk_and_its_rows_need_no_links(tmp_path):
     assert [ledger.begin("t0", {"varied": {}, "seed": 0, "keys": []}) for _ in range(2)] == [0, 1]
     write_scores(tmp_path, [row(["k1"])])
     assert read_scores(tmp_path)[0].num_rows == 1
-    assert [path for path in tmp_path.rglob(".*")] == []
+    assert list(tmp_path.rglob(".*")) == []
 
 
 @pytest.mark.usefixtures("without_links")
