@@ -53,8 +53,10 @@ class LocalPaths(TyperCommand):
         from orchestrator.cluster import require_local
 
         for option in self.params:
-            if isinstance(path := ctx.params.get(option.name or ""), Path):
-                require_local(path, option.opts[0])
+            given = ctx.params.get(option.name or "")
+            for value in given if isinstance(given, list | tuple) else [given]:
+                if isinstance(value, Path):
+                    require_local(value, option.opts[0])
         return super().invoke(ctx)
 
 
