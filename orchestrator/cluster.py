@@ -1,10 +1,12 @@
 """The connection to Ray: a local cluster, or the one that this process was submitted to."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.access import own_umask
 from orchestrator.provenance import code_hash
 from orchestrator.resources import is_on_cluster
 from orchestrator.resources import num_cpus as cores
@@ -35,17 +37,36 @@ RAY_ENVIRONMENT = {
 }
 
 
+URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""The first part of a path that somebody meant as a URL."""
+
+
 def is_submitted() -> bool:
     """Whether this process is the driver of a submitted Ray job."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def require_local(path: Path, option: str) -> None:
+    """Refuse a URL, which would become a folder called ``s3:``.
+
+    Raises:
+        UserError: with the URL.
+    """
+    if path.parts and URL_SCHEME.fullmatch(path.parts[0]):
+        url = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
+        raise UserError(
+            f"{option} {url} is a URL, and only files and folders are read and written; give a path on this machine, "
+            "such as the folder where the bucket or share is mounted"
+        )
 
 
 def absolute(path: Path, option: str) -> Path:
     """``path`` from the root on; in a submitted job a relative one would mean a folder that is thrown away.
 
     Raises:
-        UserError: it is relative there.
+        UserError: it is relative there, or a URL.
     """
+    require_local(path, option)
     if is_submitted() and not path.expanduser().is_absolute():
         raise UserError(
             f"{option} {path} is relative, and a submitted job's folder is thrown away; give an absolute path"
@@ -87,7 +108,7 @@ def _start_locally(num_cpus: int, options: dict[str, Any]) -> None:
     ensure_short_temporary_folder()
     ensure_token()
     try:
-        with inherited_hangups_ignored():
+        with inherited_hangups_ignored(), own_umask():
             # By name: a cluster that somebody else started on this machine is not ours to fill.
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
     except Exception as error:  # Whatever Ray raises here comes from the machine: no code of ours has run in it.

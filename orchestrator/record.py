@@ -150,10 +150,12 @@ def curve_rows(trial: Trial, *, sweep: str, attempt: int) -> list[dict[str, Any]
     store = Store(trial.place.storage)
     rows = []
     for name, planned in trial.planned.items():
-        path = store.folder(planned.method.name, planned.key) / "curves.json"
-        curve = json.loads(path.read_text()) if path.is_file() else []
-        artifact = store.find(planned.method.name, planned.key)
-        if artifact is not None and artifact.result.get(BATCH_MEAN) is not None:
+        artifact = store.peek(planned.method.name, planned.key)
+        if artifact is None:
+            continue
+        has_curve = "curves.json" in artifact.manifest["files"]
+        curve = json.loads(artifact.file("curves.json").read_text()) if has_curve else []
+        if artifact.result.get(BATCH_MEAN) is not None:
             curve.append((artifact.result["step"], BATCH_MEAN, artifact.result[BATCH_MEAN]))
         for step, metric, value in curve:
             rows.append(

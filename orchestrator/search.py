@@ -180,7 +180,7 @@ class Search:
             self._records = int(name.removeprefix("c")) + 1  # Not their number: one may have been lost.
             if record["base"] != self._base:
                 continue
-            trials = self._admit(record["params"], record["distributions"])
+            trials = self._admit(record["params"], record.get("distributions", {}))
             for trial in trials:
                 if trial.id in outcomes and trial.id not in self._outcomes:
                     attempt, ended = outcomes[trial.id]

@@ -4,9 +4,11 @@ import contextlib
 import errno
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from orchestrator import signals
 from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
@@ -41,6 +43,25 @@ app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 for command in (*app.registered_commands, *data.app.registered_commands):
     command.cls = Verb
+
+
+class LocalPaths(TyperCommand):
+    """A verb that refuses a URL wherever it takes a path."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Look at every path before the verb runs."""
+        from orchestrator.cluster import require_local
+
+        for option in self.params:
+            given = ctx.params.get(option.name or "")
+            for value in given if isinstance(given, list | tuple) else [given]:
+                if isinstance(value, Path):
+                    require_local(value, option.opts[0])
+        return super().invoke(ctx)
+
+
+for verb in (*app.registered_commands, *data.app.registered_commands):
+    verb.cls = LocalPaths
 
 INTERRUPTED = 130
 """What Typer makes of a KeyboardInterrupt that a library raised."""
@@ -89,6 +110,10 @@ def _run() -> int | None:
     except UserError as error:
         fail(str(error))
     except OSError as error:
+        from orchestrator.access import denied_path, is_denied, no_access
+
+        if is_denied(error):
+            fail(no_access(denied_path(error)))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # A closed pipe among them.
         fail(f"no space is left ({error}); free some and give the same command again: it continues")

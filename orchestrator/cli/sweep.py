@@ -105,12 +105,12 @@ def resume(
 
     Example: `nightshift resume demo-loss_alpha --trials 12 --retry failed`
     """
-    from orchestrator.preflight import default_storage
     from orchestrator.start import Retry, extended, load_request
+    from orchestrator.storage import existing_storage
 
     if trial and not retry:
         raise UserError(f"--trial {trial} says which trial --retry runs again; add --retry failed or --retry diverged")
-    where = storage or default_storage()
+    where = existing_storage(storage)
     request = extended(load_request(where.resolve(), name), trials=trials, seeds=seeds, hours=hours)
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
@@ -131,10 +131,10 @@ def confirm(
     Example: `nightshift confirm demo-loss_alpha --top 3 --seeds 3`
     """
     from orchestrator.confirm import confirmation
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import existing_storage
 
     form = output.form
-    where = (storage or default_storage()).resolve()
+    where = existing_storage(storage)
     _start(confirmation(where, name, top=top, seeds=seeds), where, form=form)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig
 from trainers.errors import UserError, nearest
+from trainers.unreadable import SAVE_ADVICE
 
 CLASSIFIERS = ("fc.", "head.", "classifier.", "last_linear.", "layer5.")
 """What files of whole classifiers (and of DeepLab, ``layer5``) hold beside the encoder; it is left out."""
@@ -71,7 +72,7 @@ def load_weights(segmenter: nn.Module, config: NetworkConfig) -> None:
 
 def _load_file(segmenter: nn.Module, config: NetworkConfig, path: Path) -> None:
     """A state dict of the segmenter, of its network or of its encoder; the names of its tensors tell which."""
-    state: Any = load_state(path)
+    state: Any = load_state(path, SAVE_ADVICE)
     for key in ("weights", "state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
