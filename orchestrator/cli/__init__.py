@@ -4,15 +4,14 @@ import contextlib
 import errno
 import signal
 import sys
-from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperCommand
 
 from orchestrator import signals
 from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
-from orchestrator.cli.console import Verb, escaped
+from orchestrator.cli.console import escaped
+from orchestrator.cli.verb import Verb
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -43,25 +42,6 @@ app.command("submit")(submit.submit)
 app.add_typer(data.app, name="data")
 for command in (*app.registered_commands, *data.app.registered_commands):
     command.cls = Verb
-
-
-class LocalPaths(TyperCommand):
-    """A verb that refuses a URL wherever it takes a path."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Look at every path before the verb runs."""
-        from orchestrator.cluster import require_local
-
-        for option in self.params:
-            given = ctx.params.get(option.name or "")
-            for value in given if isinstance(given, list | tuple) else [given]:
-                if isinstance(value, Path):
-                    require_local(value, option.opts[0])
-        return super().invoke(ctx)
-
-
-for verb in (*app.registered_commands, *data.app.registered_commands):
-    verb.cls = LocalPaths
 
 INTERRUPTED = 130
 """What Typer makes of a KeyboardInterrupt that a library raised."""
