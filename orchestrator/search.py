@@ -15,6 +15,7 @@ from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
 from orchestrator.samplers import SamplerName, grid, sampler, tellable
 from orchestrator.scored import objective_of
+from orchestrator.storage import resume_command
 from orchestrator.trial import Outcome, Place, Trial, attempt_record, with_seed
 from trainers.config import keyed
 from trainers.data.sampling import derive_seed
@@ -95,7 +96,7 @@ class Search:
     @property
     def again(self) -> str:
         """The command that continues."""
-        return f"nightshift resume {self.ledger.name}"
+        return resume_command(self.sweep.place.storage, self.ledger.name)
 
     @property
     def total(self) -> int:

@@ -1,6 +1,7 @@
 """The storage that a command line, or the environment, names."""
 
 import os
+import shlex
 from pathlib import Path
 
 from orchestrator.cluster import absolute
@@ -20,6 +21,12 @@ def storage_folder(given: Path | None) -> Path:
     """
     named = os.environ.get(VARIABLE) if given is None else None
     return absolute(given or Path(named or "runs"), f"${VARIABLE}" if named else "--storage")
+
+
+def resume_command(storage: Path, sweep: str) -> str:
+    """The command that continues a sweep, from the same folder; it names a storage that is not the default one."""
+    default = Path(os.environ.get(VARIABLE) or "runs").expanduser().resolve()
+    return f"nightshift resume {sweep}" + ("" if storage == default else f" --storage {shlex.quote(str(storage))}")
 
 
 def existing_storage(given: Path | None) -> Path:

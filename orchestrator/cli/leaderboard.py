@@ -148,13 +148,14 @@ def _open_trials(source: str | Path, sweep: str | None, frame: "pd.DataFrame") -
         return []
     from orchestrator.ledger import sweep_names
     from orchestrator.pending import pending
+    from orchestrator.storage import resume_command
 
     storage = Path(source)
     known = [name for name in sweep_names(storage) if (storage / "sweeps" / name / "request.json").is_file()]
     shown = set(frame["sweep"]) if len(frame) else set(known)
     names = [name for name in known if name in shown and sweep in (None, name)]
     return [
-        f"{one.sweep}: {one.ended} trials have ended, {one.open} are open (`nightshift resume {one.sweep}`, if it "
-        "does not run already)"
+        f"{one.sweep}: {one.ended} trials have ended, {one.open} are open "
+        f"(`{resume_command(storage, one.sweep)}`, if it does not run already)"
         for one in pending(storage, names)
     ]

@@ -144,9 +144,10 @@ def _start(
     """Prepare, run, and print the leaderboard, or what a confirmation found."""
     from orchestrator.files import naming_full_disk
     from orchestrator.start import prepare
+    from orchestrator.storage import resume_command
 
     what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
-    with naming_full_disk(what.place.storage, f"nightshift resume {request.name}"):
+    with naming_full_disk(what.place.storage, resume_command(what.place.storage, request.name)):
         _search(request, what, form)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.storage import existing_storage, storage_folder
+from orchestrator.storage import existing_storage, resume_command, storage_folder
 from tests.orchestrator import fakes
 from tests.orchestrator.test_doctor import ATTEMPT, Ledger, row, write_scores
 from trainers.errors import UserError
@@ -173,3 +173,9 @@ def test_a_fingerprint_that_cannot_be_remembered_is_computed(nightshift, tmp_pat
 def test_a_walk_still_makes_its_storage(tmp_path):
     fakes.walk(tmp_path / "new")
     assert existing_storage(tmp_path / "new")
+
+
+def test_the_command_that_continues_names_a_storage_that_is_not_the_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTSHIFT_STORAGE", str(tmp_path / "mine"))
+    assert resume_command(tmp_path / "mine", "x") == "nightshift resume x"
+    assert resume_command(tmp_path / "an other", "x") == f"nightshift resume x --storage '{tmp_path}/an other'"
