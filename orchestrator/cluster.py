@@ -89,9 +89,15 @@ def connect(num_cpus: int | None = None) -> None:
 
     if ray.is_initialized():
         return
-    options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "error",
+        "runtime_env": {"env_vars": RAY_ENVIRONMENT},
+    }
     if not is_submitted():  # A job's folder is on the path of its driver and of its workers.
-        options["job_config"] = JobConfig(_py_driver_sys_path=WorkerPath(our_folders()))
+        job_config: Any = JobConfig()
+        job_config._py_driver_sys_path = WorkerPath(our_folders())  # As an argument, an empty one would be dropped.
+        options["job_config"] = job_config
     if not is_on_cluster():
         _start_locally(num_cpus or cores(), options)
         return
