@@ -1,5 +1,8 @@
 """Commands that are submitted, and what is refused before anything is sent."""
 
+import os
+import signal
+
 import pytest
 
 from orchestrator import cluster, provenance
@@ -88,3 +91,22 @@ def test_a_relative_path_in_a_submitted_job_is_refused(refused, nightshift, monk
     assert "--storage runs is relative" in done.err
     refused(verb, "demo", "--data-root", "data", what=("--data-root data is relative", "absolute"))
     refused(verb, "camvid", "--set", "data.camvid.root=data", what=("data.camvid.root data is relative", "absolute"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_stops_following_is_told_that_the_job_goes_on(nightshift, tmp_path, monkeypatch, number):
+    class Following(Jobs):
+        def submit_job(self, **options):
+            return "job_1"
+
+        async def tail_job_logs(self, job):
+            yield "a line of the job\n"
+            os.kill(os.getpid(), number)
+            yield "a line that nobody waits for\n"
+
+    monkeypatch.setattr("orchestrator.submit.client", lambda address: (Following(), "http://head:8265"))
+    (tmp_path / "train.py").write_text("")
+    done = nightshift("submit", "--folder", tmp_path, "--", "sweep", "demo", "--storage", "/shared")
+    assert done.code == 128 + number
+    assert done.out == "a line of the job\n"
+    assert "job_1 keeps running; `ray job logs --follow job_1` shows it" in done.err.splitlines()[-1]
