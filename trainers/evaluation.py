@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
+from trainers.bands import resized_bands
 from trainers.components.losses import AllReduce
 from trainers.data.label_spaces import NUM_CLASSES
 from trainers.data.loader import Batch
@@ -184,13 +184,12 @@ def _compared(
     if own_labels is None:
         yield batch.labels, logits.argmax(dim=1)
         return
-    for own_logits in logits:  # Of 1024×2048 pixels the logits of a single image take 160 MB.
+    for own_logits in logits:
         label = next(own_labels).to(logits.device)
         yield label[None], predicted_at(own_logits, tuple(label.shape))[None]
 
 
 def predicted_at(logits: Float[Tensor, "c h w"], size: tuple[int, ...]) -> Int64[Tensor, "h2 w2"]:
     """The best class of each pixel at ``size`` (height, width): of logits that were resized bilinearly."""
-    if tuple(logits.shape[1:]) != size:
-        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    return logits.argmax(dim=0)
+    height, width = size
+    return torch.cat([band.argmax(dim=0) for band in resized_bands(logits, (height, width))])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from trainers.bands import resized_bands
 from trainers.data.image_files import decode, to_rgb
 from trainers.errors import UserError
 
@@ -92,8 +92,9 @@ def read_image(path: Path, *, height: int, width: int) -> tuple[UInt8[Tensor, "3
 @torch.inference_mode()
 def _restored(path: Path, logits: Float[Tensor, "c h w"], size: tuple[int, int]) -> Prediction:
     """Class and probability at the image's own size."""
-    if logits.shape[1:] != size:
-        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    best, train_ids = logits.max(dim=0)  # Before the softmax, whose rounding makes ties: as the evaluation does.
-    confidence = (best - logits.logsumexp(dim=0)).exp()
-    return Prediction(path, train_ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+    bands = []
+    for band in resized_bands(logits, size):
+        best, train_ids = band.max(dim=0)  # Before the softmax, whose rounding makes ties: as the evaluation does.
+        bands.append((train_ids.to(torch.uint8).cpu(), (best - band.logsumexp(dim=0)).exp().cpu()))
+    all_train_ids, all_confidence = (torch.cat(parts).numpy() for parts in zip(*bands, strict=True))
+    return Prediction(path, all_train_ids, all_confidence)
