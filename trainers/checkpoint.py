@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from trainers.errors import UserError
+from trainers.numpy_scalars import READERS
 
 _STEP = re.compile(r"step-(\d{8})$")
 
@@ -100,7 +101,8 @@ def load_state(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read. A checkpoint that exists is never ignored.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(READERS):
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).partition("\n")[0][:160]
         raise UserError(

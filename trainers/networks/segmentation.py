@@ -3,6 +3,7 @@
 Shape legend: n images, c = 19 classes, h height, w width.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from trainers.components.configs import NetworkConfig
 from trainers.components.networks import DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
 from trainers.data.label_spaces import NUM_CLASSES
-from trainers.errors import UserError
+from trainers.errors import MethodWarning, UserError
 from trainers.networks.bisenet import BiSeNet
 from trainers.networks.bisenet_original import BiSeNetOriginal
 from trainers.networks.deeplabv2 import DeepLabV2
@@ -105,7 +106,11 @@ def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     config.content()  # A weights file that does not exist.
     check_size(config, height=height, width=width)
     if config.weights != "none" or config.architecture in NETWORKS:
-        build_segmenter(config, pretrained=True)  # What cannot be built, downloaded or loaded, before anything starts.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MethodWarning)  # The stage itself says what it leaves out.
+            build_segmenter(
+                config, pretrained=True
+            )  # What cannot be built, downloaded or loaded, before anything starts.
 
 
 def check_size(config: NetworkConfig, *, height: int, width: int) -> None:
@@ -135,7 +140,7 @@ def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
     Named weights bring their own; for all others it is that of ``config.family()``.
     """
     build = NETWORKS.get(config.architecture, _library_network)
-    segmenter = Segmenter(build(config), NORMALIZATIONS[config.family()])
+    segmenter = Segmenter(build(config), config.normalized())
     if pretrained and config.weights != "none":
         load_weights(segmenter, config)
     return segmenter
