@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from trainers.components.networks import (
     ARCHITECTURES,
     DEFAULT_RATES,
+    DILATED,
+    DILATED_ANEW,
     DROPOUT_OPTIONS,
     ENCODERS,
     NORMALIZATIONS,
@@ -120,16 +122,22 @@ class NetworkConfig(Config):
         return Path(self.weights).expanduser() if is_weights_path(self.weights) else None
 
     def content(self) -> dict[str, Any]:
-        """A weights file counts by its bytes, not by its path; and what such a file is read with, where that changed.
+        """A weights file counts by its bytes, not by its path; beside it stands what has changed since keys were made.
 
-        Files of timm's models once were read with the mean and deviation of ``_published_family``.
+        Files of timm's models once were read with the mean and deviation of ``_published_family``; and encoders that
+        are not dilated, strided and pooled by segmentation-models-pytorch itself once differed from the releases there.
         """
+        content = {}
+        if self.architecture in DILATED and self.encoder.startswith(DILATED_ANEW):
+            content["dilation"] = "whole stages"
+        elif self.family() == "caffe" and self.is_timm():
+            content["strides"] = "first convolution"
         path = self.weights_file()
         if path is None:
-            return {}
+            return content
         if not path.is_file():
             raise UserError(f"network.weights names {path}, which does not exist")
-        content = {"weights": f"sha256 {hash_file(path, full=True)}"}
+        content["weights"] = f"sha256 {hash_file(path, full=True)}"
         if self.normalization is None and self.normalized() != NORMALIZATIONS[self._published_family()]:
             content["normalization"] = self.family()
         return content

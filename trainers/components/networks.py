@@ -51,6 +51,13 @@ DEFAULT_RATES = {"deeplabv2": (6, 12, 18, 24), "DeepLabV3": (12, 24, 36), "DeepL
 """Dilations of the atrous convolutions."""
 
 
+DILATED = ("DeepLabV3", "DeepLabV3Plus", "PAN", "deeplabv2", "pspnet")
+"""Architectures whose encoder ends at stride 8 or 16 and dilates its last stages."""
+
+DILATED_ANEW = ("efficientnet-", "timm-skresnet", "tu-")
+"""How encoders begin that once were dilated otherwise than the released networks are."""
+
+
 class Normalization(NamedTuple):
     """Mean and standard deviation of red, green and blue in [0, 1], and the order of the channels."""
 

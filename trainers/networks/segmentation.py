@@ -12,12 +12,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from trainers.components.configs import NetworkConfig
-from trainers.components.networks import DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
+from trainers.components.networks import DILATED, DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
 from trainers.data.label_spaces import NUM_CLASSES
 from trainers.errors import MethodWarning, UserError
 from trainers.networks.bisenet import BiSeNet
 from trainers.networks.bisenet_original import BiSeNetOriginal
 from trainers.networks.deeplabv2 import DeepLabV2
+from trainers.networks.encoders import dilate_whole_stages, stride_in_first_convolution
 from trainers.networks.panoptic_fpn import PanopticFPN
 from trainers.networks.pspnet import PSPNet
 from trainers.networks.weights import check_encoder, load_weights
@@ -170,9 +171,10 @@ def _library_network(config: NetworkConfig) -> nn.Module:
     if config.architecture == "DPT":  # It reads blocks of a transformer, whose last norm and classifier stay behind.
         for part in ("norm", "head"):
             getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)  # type: ignore[union-attr]
+    if config.architecture in DILATED:
+        stride: int = network.encoder.output_stride  # type: ignore[assignment, union-attr]
+        dilate_whole_stages(network.encoder, config.encoder, output_stride=stride)  # type: ignore[arg-type]
     if config.family() == "caffe":
-        from trainers.networks.encoders import stride_in_first_convolution
-
         stride_in_first_convolution(network.encoder)  # type: ignore[arg-type]
     return network
 
