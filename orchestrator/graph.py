@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from trainers.components.configs import OWN_STATISTICS
 from trainers.config import Config, SeedFrom, keyed, walk
 from trainers.data.datasets import DataSplit
 from trainers.errors import UserError
@@ -278,7 +279,7 @@ def depends_on_ranks(config: Config) -> bool:
         return False
     network = getattr(config, "network", None)
     has_dropout = network is not None and network.dropout != 0  # Unset leaves the architecture's own.
-    return bool(config.batch_norm == "local" or has_dropout)
+    return bool(config.batch_norm in OWN_STATISTICS or has_dropout)
 
 
 def digest(content: Any) -> str:

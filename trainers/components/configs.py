@@ -182,6 +182,13 @@ class LossConfig(Config):
         return self
 
 
+BatchNormPolicy = Literal["local", "sync", "frozen", "frozen_affine"]
+"""Where the statistics of batch norms come from, and whether their scales and shifts learn."""
+
+OWN_STATISTICS: tuple[BatchNormPolicy, ...] = ("local", "frozen_affine")
+"""With these each worker normalizes by its own images."""
+
+
 class OptimizerConfig(Config):
     """The optimizer and its learning-rate schedule."""
 
@@ -195,6 +202,9 @@ class OptimizerConfig(Config):
     """SGD's momentum; Adam's first beta."""
     weight_decay: float = Field(1e-4, ge=0)
     """L2 penalty (SGD, Adam) or decoupled decay (AdamW), on every parameter."""
+    decay_norms_and_biases: bool = added_field(True)
+    """Off, the decay spares what has one dimension (scales and shifts of norms, biases) and what timm names as not to
+    be decayed (position embeddings), as DAFormer's recipe and those of transformers do."""
     schedule: str = "poly"
     """A key of ``components.schedules.SCHEDULES``."""
     power: float = Field(0.9, gt=0)

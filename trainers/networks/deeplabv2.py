@@ -4,8 +4,8 @@ Shape legend: n images, c classes, h height, w width.
 
 Source: Chen et al., DeepLab; the structure of wasidennis/AdaptSegNet with all four branches, as FDA and BDL have it.
 Differs: AdaptSegNet, DACS, DANNet and Bi-Mix return after the second branch; ``rates: [6, 12]`` asks for that. Dense
-    CRF and multi-scale fusion are left out. They keep scales and shifts of batch norms as they were while statistics
-    follow the batches; ``batch_norm: frozen_affine`` asks for that.
+    CRF and multi-scale fusion are left out. They keep scales and shifts of batch norms as they were, while
+    statistics follow the batches; ``batch_norm: frozen_affine`` asks for that.
 """
 
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from trainers.networks.encoders import build_encoder, caffe_pooling
 
 
 class DeepLabV2(nn.Module):
-    """No auxiliary head. A ResNet's features, timm's too, have a cell more a side than size / 8: Caffe's pooling rounds up."""
+    """No auxiliary head. A ResNet's features have ceil(size / 8) + 1 cells a side, as Caffe's pooling rounds up."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -187,6 +187,13 @@ def freeze_batch_norm(network: nn.Module) -> None:
             module.requires_grad_(False)
 
 
+def freeze_affine(segmenter: nn.Module) -> None:
+    """Keep scales and shifts of the batch norms of a segmenter's encoder as they are; statistics stay the batch's."""
+    for module in segmenter.network.encoder.modules():  # type: ignore[union-attr]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+
+
 NETWORKS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
     "bisenet": BiSeNet,
     "bisenet_original": BiSeNetOriginal,
