@@ -31,6 +31,13 @@ class Config(BaseModel):
         """What stands in a stage key in place of fields that only point at content, such as a path."""
         return {}
 
+    def reads_input(self, role: str) -> bool:
+        """Whether anything is read of the input ``role``; what is not is no input: it is neither made nor keyed.
+
+        Data sets are taken as read: they are there for what the configuration names, or was made of them.
+        """
+        return True
+
     def resolved(self, *, device_type: str) -> "Config":
         """The configuration with every ``auto`` decided for the hardware; keys are made of this one."""
         return self

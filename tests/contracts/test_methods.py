@@ -224,6 +224,32 @@ def test_with_frozen_scales_and_shifts_statistics_follow_and_all_else_learns(
     assert not torch.equal(last["network.encoder.conv1.weight"], first["network.encoder.conv1.weight"])
 
 
+WITHOUT_SEGMENTER = {
+    "features": {"features": "vgg16@relu1_2:random"},
+    "unit": {"features": "vgg16@relu1_2:random"},
+    "pix2pixhd": {"weights": {"perceptual": 0.0}},
+    "dfs": {"weights": {"segmentation": 0.0, "perceptual": 0.0, "pixel": 1.0}, "select_by": "psnr"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_SEGMENTER))
+def test_an_input_that_a_configuration_does_not_read_may_be_absent(name: str, sources: dict[str, Path], tmp_path: Path):
+    changes = WITHOUT_SEGMENTER[name]
+    module, config, inputs, seed = arguments(name, sources, 0, changes)
+    assert "segmenter" in inputs
+    read = {role: folder for role, folder in inputs.items() if config.reads_input(role)}
+    assert read.keys() == inputs.keys() - {"segmenter"}
+    module.check(config, read)
+    (tmp_path / "output").mkdir()
+    assert module.run(config, read, tmp_path / "output", seed, PlainContext(tmp_path / "checkpoints"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_input_of_a_tiny_configuration_is_read(name: str):
+    config = method(name).config.model_validate(tiny(name).config)
+    assert [role for role in tiny(name).inputs if not config.reads_input(role)] == []
+
+
 @pytest.mark.parametrize("name", TRAINING)
 def test_four_steps_equal_two_a_kill_and_two_more(name: str, sources: dict[str, Path], whole: dict[str, Outcome],
                                                   tmp_path: Path):  # fmt: skip
