@@ -1,9 +1,13 @@
 """The connection to Ray: a local cluster, or the one that this process was submitted to."""
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.access import own_umask
+from orchestrator.provenance import code_hash
 from orchestrator.resources import is_on_cluster
 from orchestrator.resources import num_cpus as cores
 from orchestrator.signals import inherited_hangups_ignored
@@ -33,17 +37,36 @@ RAY_ENVIRONMENT = {
 }
 
 
+URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""The first part of a path that somebody meant as a URL."""
+
+
 def is_submitted() -> bool:
     """Whether this process is the driver of a submitted Ray job."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def require_local(path: Path, option: str) -> None:
+    """Refuse a URL, which would become a folder called ``s3:``.
+
+    Raises:
+        UserError: with the URL.
+    """
+    if path.parts and URL_SCHEME.fullmatch(path.parts[0]):
+        url = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
+        raise UserError(
+            f"{option} {url} is a URL, and only files and folders are read and written; give a path on this machine, "
+            "such as the folder where the bucket or share is mounted"
+        )
 
 
 def absolute(path: Path, option: str) -> Path:
     """``path`` from the root on; in a submitted job a relative one would mean a folder that is thrown away.
 
     Raises:
-        UserError: it is relative there.
+        UserError: it is relative there, or a URL.
     """
+    require_local(path, option)
     if is_submitted() and not path.expanduser().is_absolute():
         raise UserError(
             f"{option} {path} is relative, and a submitted job's folder is thrown away; give an absolute path"
@@ -62,10 +85,19 @@ def connect(num_cpus: int | None = None) -> None:
     if is_on_cluster():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # Warnings of each attempt to reach it.
     import ray
+    from ray.job_config import JobConfig
 
     if ray.is_initialized():
         return
-    options = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": RAY_ENVIRONMENT}}
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "error",
+        "runtime_env": {"env_vars": RAY_ENVIRONMENT},
+    }
+    if not is_submitted():  # A job's folder is on the path of its driver and of its workers.
+        job_config: Any = JobConfig()
+        job_config._py_driver_sys_path = WorkerPath(our_folders())  # As an argument, an empty one would be dropped.
+        options["job_config"] = job_config
     if not is_on_cluster():
         _start_locally(num_cpus or cores(), options)
         return
@@ -82,11 +114,50 @@ def _start_locally(num_cpus: int, options: dict[str, Any]) -> None:
     ensure_short_temporary_folder()
     ensure_token()
     try:
-        with inherited_hangups_ignored():
+        with inherited_hangups_ignored(), own_umask():
             # By name: a cluster that somebody else started on this machine is not ours to fill.
             ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **options)
     except Exception as error:  # Whatever Ray raises here comes from the machine: no code of ours has run in it.
         raise UserError(not_started(error)) from error
+    require_same_code()
+
+
+class WorkerPath(list[str]):
+    """The folders from which workers import beside their own packages: what Ray would add to them stays out.
+
+    It adds the working directory, ahead of everything. A module of the user's there that is called like one of ours,
+    or another checkout of this project, would then be imported by the workers, and not by the driver.
+    """
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Leave out what Ray adds."""
+
+
+def our_folders() -> list[str]:
+    """Where the driver imports our packages from, unless they are installed: then every worker finds them so."""
+    root = Path(__file__).parents[1]
+    return [] if root.name in ("site-packages", "dist-packages") else [str(root)]
+
+
+def require_same_code() -> None:
+    """Prove that a worker imports the code that this process runs.
+
+    Raises:
+        UserError: it does not, or it cannot import it.
+    """
+    import ray
+
+    ask: Any = ray.remote(num_cpus=0, max_retries=0)(_code_here)
+    try:
+        workers_code = ray.get(ask.remote())
+    except ray.exceptions.RayError as error:
+        why = " ".join(str(error).split())[-300:]
+        raise UserError(f"Ray's workers cannot import our code from {Path(__file__).parents[1]}: {why}") from error
+    if workers_code != code_hash():
+        raise UserError(
+            f"Ray's workers import other code of ours than {Path(__file__).parents[1]}, which this process runs; look "
+            "for another copy on PYTHONPATH"
+        )
 
 
 def not_started(error: BaseException) -> str:
@@ -102,6 +173,11 @@ def not_started(error: BaseException) -> str:
     return f"Ray did not start on this machine ({type(error).__name__}: {text[:200]}); " + (
         cure or "its logs are below $RAY_TMPDIR/ray/session_latest/logs (/tmp without the variable)"
     )
+
+
+def _code_here() -> str:
+    """Answer in a worker: Ray takes no cached function."""
+    return code_hash()
 
 
 def refused(error: BaseException, address: str) -> str:

@@ -13,6 +13,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.preflight import the_arm
 from orchestrator.search import Search, Sweep
 from orchestrator.start import Confirmation, SweepRequest, load_request, prepare
+from orchestrator.storage import resume_command
 from orchestrator.trial import Trial
 from trainers.errors import UserError
 
@@ -40,7 +41,7 @@ def confirmation(storage: Path, name: str, *, top: int, seeds: int) -> SweepRequ
     ledger = Ledger(storage, name)
     points = Search(prepare(request, storage), ledger).ranking()[:top]
     if not points:
-        raise UserError(f"no configuration of {name} has finished yet: `nightshift resume {name}` goes on")
+        raise UserError(f"no configuration of {name} has finished yet: `{resume_command(storage, name)}` goes on")
     return request.model_copy(
         update={
             "name": name + SUFFIX,

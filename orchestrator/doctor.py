@@ -1,24 +1,33 @@
-"""Check a storage, mend what can be made again, and drop what nobody refers to.
+"""Check a storage, mend what can be made again, and say what lies there without being needed.
 
 What is derived (leaderboard files, fingerprints, caches) is rebuilt; what is not (ledger records, checkpoints) is only
-named: nothing that a person might still want is ever deleted by a check.
+named: nothing that a person might still want is ever deleted by a check. Whatever lies in a storage, the check lists
+it and goes on.
 """
 
-import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from orchestrator.artifacts import Store
-from orchestrator.files import NewerSchema, read_json, require_writable
+from orchestrator.access import unshared
+from orchestrator.artifacts import Store, read_artifact, visible_folders
 from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
-from orchestrator.ledger import Ledger
-from orchestrator.single_stage import pinned_keys
+from orchestrator.ledger import NAMES, Ledger, sweep_names
+from orchestrator.records import KINDS, Fingerprint, NewerSchema, Pin, Spec, read_record
+from orchestrator.recovery import lost_outcomes
+from orchestrator.start import load_request
 from results.store import NewerSchemaError, read_curves, read_scores
 from trainers.errors import UserError
+
+OLD_SECONDS = 3600
+"""No writer can still be at work on what has not changed for so long."""
+
+ASIDE = (".*.aside", ".*.claim", ".*.lease-aside", ".*.lease-grave", ".probe-*", ".removed-*", ".aside-*")
+"""Names of what is being written, claimed or removed."""
 
 
 @dataclass(frozen=True)
@@ -34,35 +43,56 @@ class Finding:
 
 
 def examine(storage: Path) -> Iterator[Finding]:
-    """Everything that is wrong with a storage; reads every byte of every artifact.
+    """Everything that is wrong with a storage; reads every byte of every artifact, and writes nothing.
 
     Raises:
-        UserError: the storage does not exist, or cannot be written to.
+        UserError: the storage does not exist.
     """
     if not storage.is_dir():
         raise UserError(f"the storage {storage} does not exist")
-    require_writable(storage)
-    yield from _artifacts(storage)
-    yield from _leases(storage)
-    yield from _ledgers(storage)
-    yield from _leaderboard(storage)
+    for check in (_access, _artifacts, _checkpoints, _leases, _ledgers, _small_records, _leaderboard, _leftovers):
+        try:
+            yield from check(storage)
+        except Exception as error:  # Whatever lies there: the other checks go on.
+            what = " ".join(str(error).split()) or type(error).__name__
+            problem = f"the check of {check.__name__.strip('_').replace('_', ' ')} could not go on: {what}"
+            yield Finding(storage, problem, "mend what the line names, then look again")
+
+
+def _access(storage: Path) -> Iterator[Finding]:
+    for folder, problem, command in unshared(storage):
+        yield Finding(folder, problem, f"its owner gives `{command}`")
 
 
 def _artifacts(storage: Path) -> Iterator[Finding]:
-    store = Store(storage)
-    for path in sorted((storage / "artifacts").glob("*/*")):
-        try:
-            artifact = store.find(path.parent.name, path.name)
-        except NewerSchema as error:
-            yield Finding(path, str(error), "use a newer version of this program")
-            continue
-        except UserError as error:
-            yield Finding(path, str(error), "moved to quarantine; a run makes it again", _to_quarantine(storage, path))
-            continue
-        if artifact is None:
-            yield Finding(path, "has no manifest", "moved to quarantine", _to_quarantine(storage, path))
-        elif damage := store.damage(artifact):
-            yield Finding(path, damage, "moved to quarantine; a run makes it again", _to_quarantine(storage, path))
+    for method in visible_folders(storage / "artifacts"):
+        for path in visible_folders(method):
+            again = partial(Finding, path, repair=_to_quarantine(storage, path))
+            if not (path / "manifest.json").is_file():
+                yield again("has no manifest", "moved to quarantine")
+                continue
+            try:
+                read_artifact(path).verified()
+            except NewerSchema as error:
+                yield Finding(path, str(error), "use a newer version of this program")
+            except UserError as error:
+                yield again(_problem(error), "moved to quarantine; a run makes it again")
+            except OSError as error:
+                yield Finding(path, f"cannot be read ({error})", "look after the disk, or the rights on the file")
+
+
+def _checkpoints(storage: Path) -> Iterator[Finding]:
+    from trainers.checkpoint import cure, damage
+
+    for stage in visible_folders(storage / "partial"):
+        for checkpoint in visible_folders(stage):
+            if checkpoint.name.startswith("step-") and (problem := damage(checkpoint)) and checkpoint.is_dir():
+                yield Finding(checkpoint, f"a damaged checkpoint: {problem}", cure(checkpoint))
+
+
+def _problem(error: UserError) -> str:
+    """An error without its advice."""
+    return str(error).partition("; `nightshift doctor")[0]
 
 
 def _to_quarantine(storage: Path, path: Path) -> Callable[[], None]:
@@ -75,24 +105,53 @@ def _to_quarantine(storage: Path, path: Path) -> Callable[[], None]:
 def _leases(storage: Path) -> Iterator[Finding]:
     for lease in sorted(storage.glob("partial/*/lease")) + sorted(storage.glob("sweeps/*/driver")):
         record = read_lease(lease)
-        if record is not None and is_dead_here(record):
+        if record is None:
+            if _is_old(lease):
+                yield Finding(lease, "says nothing of a holder", "removed", partial(lease.unlink, missing_ok=True))
+        elif is_dead_here(record):
             problem = f"lease of process {record['pid']}, which is gone"
             yield Finding(lease, problem, "removed", partial(remove_if_dead, lease))
 
 
 def _ledgers(storage: Path) -> Iterator[Finding]:
-    for sweep in sorted((storage / "sweeps").glob("*")):
-        for path in [*sweep.glob("*.json"), *sorted(sweep.glob("*/*.json"))]:
-            if path.parent.name == "tune" or path.name.startswith("."):
-                continue
+    for name in sweep_names(storage):
+        ledger = Ledger(storage, name)
+        yield from _record(storage, ledger.root / "spec.json", Spec)
+        if (ledger.root / "request.json").is_file():
             try:
-                read_json(path, "the record")
+                load_request(storage, name)
             except NewerSchema as error:
-                yield Finding(path, str(error), "use a newer version of this program")
+                yield Finding(ledger.root / "request.json", str(error), "use a newer version of this program")
             except UserError as error:
-                yield Finding(path, str(error), _loss(path), _to_quarantine(storage, path))
-        for leftover in filter(_is_old, sweep.rglob(".*.aside")):
-            yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+                path = ledger.root / "request.json"
+                yield Finding(path, _problem(error), _loss(path), _to_quarantine(storage, path))
+        for kind, pattern in NAMES.items():
+            for path in sorted((ledger.root / kind).glob("*")):
+                if pattern.fullmatch(path.name):
+                    yield from _record(storage, path, KINDS[kind])
+                elif not path.name.startswith("."):
+                    yield Finding(path, "is no record of a sweep, and nobody reads it", "move it away, if you like")
+    for sweep, trial, attempt, restore in lost_outcomes(storage):
+        path = Ledger(storage, sweep).root / "outcomes" / f"{trial}.{attempt:03d}.json"
+        problem = "is missing, though the leaderboard has the trial's rows: a start would add them once more"
+        if restore is None:
+            yield Finding(path, problem, "restore it, or let the trial run again and count its last attempt only")
+        else:
+            yield Finding(path, problem, "written again from its rows", restore)
+
+
+def _record(storage: Path, path: Path, kind: Any) -> Iterator[Finding]:
+    """What is wrong with one record, where there is one."""
+    if not path.is_file():
+        return
+    try:
+        read_record(path, kind, "the record")
+    except NewerSchema as error:
+        yield Finding(path, str(error), "use a newer version of this program")
+    except UserError as error:
+        yield Finding(path, _problem(error), _loss(path), _to_quarantine(storage, path))
+    except OSError as error:
+        yield Finding(path, f"cannot be read ({error})", "look after the disk, or the rights on the file")
 
 
 def _loss(path: Path) -> str:
@@ -100,13 +159,22 @@ def _loss(path: Path) -> str:
     lost = {
         "asked": "moved to quarantine; the configuration is asked for again if it is suggested again",
         "attempts": "moved to quarantine; the trial runs again, its finished stages are hits",
-        "outcomes": "moved to quarantine; the trial is collected again from its artifacts",
+        "outcomes": "moved to quarantine; written from its rows, else collected again from its artifacts",
         "scores": "moved to quarantine; only a row that is lost as well needs it",
+        "losses": "moved to quarantine; it only counts how often a process has died",
         "shared": "moved to quarantine; the stages before the search are looked up by their keys",
         "software": "moved to quarantine; a change of versions since then is not told",
         "rungs": "moved to quarantine; the configuration is judged again",
+        "fingerprints": "moved to quarantine; the data set is read again",
+        "pinned": "moved to quarantine; `nightshift gc` then lists the artifact",
     }
     return lost.get(path.parent.name, "moved to quarantine; start the sweep again with its command")
+
+
+def _small_records(storage: Path) -> Iterator[Finding]:
+    for folder, kind in (("fingerprints", Fingerprint), ("pinned", Pin)):
+        for path in sorted((storage / folder).glob("[!.]*.json")):
+            yield from _record(storage, path, kind)
 
 
 def _leaderboard(storage: Path) -> Iterator[Finding]:
@@ -121,81 +189,35 @@ def _leaderboard(storage: Path) -> Iterator[Finding]:
         for file in broken:
             remedy = "moved to quarantine; the sweep's next start writes the rows again from its ledger"
             yield Finding(file.path, file.reason, remedy, _to_quarantine(storage, file.path))
-    for leftover in filter(_is_old, sorted((storage / "leaderboard" / "staging").glob("*"))):
-        yield Finding(leftover, "left by a writer that was killed", "removed", leftover.unlink)
+
+
+def _leftovers(storage: Path) -> Iterator[Finding]:
+    """What killed writers have left; nobody reads it, and what is young may still be somebody's."""
+    folders = [storage, *visible_folders(storage)]
+    for top in ("sweeps", "artifacts", "partial"):
+        inner = [folder for folder in visible_folders(storage / top) if folder.name != "tune"]
+        folders += inner
+        if top == "sweeps":
+            folders += [kind for sweep in inner for kind in visible_folders(sweep) if kind.name != "tune"]
+    patterns = [(folder, pattern) for folder in folders for pattern in ASIDE]
+    patterns += [(storage / "leaderboard" / "staging", "[!.]*")]
+    for folder, pattern in patterns:
+        for path in filter(_is_old, sorted(folder.glob(pattern))):
+            yield Finding(path, "left by a writer that was killed", "removed", partial(_remove, path))
+    for stage in visible_folders(storage / "partial"):
+        if not (stage / "lease").exists():
+            for path in filter(_is_old, sorted(stage.glob("output-*"))):
+                problem = "left by a stage that was killed; whoever continues it begins a folder of its own"
+                yield Finding(path, problem, "removed", partial(_remove, path))
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _is_old(path: Path) -> bool:
     """Whether no writer can still be at work on it."""
-    return time.time() - path.stat().st_mtime > 3600
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """Something that no kept row refers to."""
-
-    path: Path
-    size_bytes: int
-    why: str
-
-
-def garbage(storage: Path) -> list[Garbage]:
-    """Artifacts that no row of the leaderboard refers to and nobody pinned, stages that nobody continues, graves.
-
-
-    What a trial needs that has not ended, or that ``--retry`` may run again, is kept with its checkpoints.
-    A storage whose leaderboard cannot be read whole is refused: rows that are not seen cannot protect anything.
-    """
-    store = Store(storage)
-    kept, broken = referred_keys(storage)
-    if broken:
-        raise UserError(
-            f"{broken[0]} cannot be read, so what it refers to is unknown; run `nightshift doctor --repair`"
-        )
-    if running := next(storage.glob("sweeps/*/driver"), None):
-        raise UserError(f"the sweep {running.parent.name} is running in this storage; wait for it to end")
-    for lease in storage.glob("partial/*/lease"):
-        record = read_lease(lease)
-        if record is not None and not is_dead_here(record):
-            raise UserError(f"process {record['pid']} on {record['host']} is making {lease.parent.name}; wait for it")
-    kept |= pinned_keys(storage)
-    for ledger in sorted((storage / "sweeps").glob("*/")):
-        kept.update(Ledger(storage, ledger.name).open_keys())
-    found = []
-    for method in sorted((storage / "artifacts").glob("*")):
-        for artifact in store.manifests(method.name):
-            if artifact.manifest["key"] not in kept:
-                found.append(Garbage(artifact.folder, _size(artifact.folder), "no row refers to it"))
-    for unfinished in sorted((storage / "partial").glob("*")):
-        if unfinished.name in kept:
-            continue
-        why = "a stage that no sweep continues (its checkpoint is lost)"
-        found.append(Garbage(unfinished, _size(unfinished), why))
-    for grave in sorted((storage / "quarantine").glob("*")):
-        found.append(Garbage(grave, _size(grave), "was found damaged"))
-    return found
-
-
-def referred_keys(storage: Path) -> tuple[set[str], list[Path]]:
-    """Keys in the ``stages`` of all rows, with the keys of their inputs upwards; and files that could not be read."""
-    if not (storage / "leaderboard").is_dir():
-        return set(), []
-    table, broken = read_scores(storage)
-    keys = {stage["key"] for stages in table.column("stages").to_pylist() for stage in stages or ()}
-    return keys, [file.path for file in broken]
-
-
-def remove(found: list[Garbage]) -> int:
-    """Remove garbage, each by a rename first so that nothing half-removed looks whole; the bytes freed."""
-    freed = 0
-    for one in found:
-        aside = one.path.with_name(f".removed-{one.path.name}")
-        with contextlib.suppress(FileNotFoundError):
-            one.path.rename(aside)
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
-            freed += one.size_bytes
-    return freed
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else 0
+    try:
+        return time.time() - path.stat().st_mtime > OLD_SECONDS
+    except FileNotFoundError:  # Its writer has just gone on.
+        return False

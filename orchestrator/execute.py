@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.artifacts import Artifact, Store
-from orchestrator.files import NewerSchema
 from orchestrator.graph import Planned
 from orchestrator.leases import Lease, LeaseLost, acquire
-from trainers.errors import MethodWarning, UserError
+from orchestrator.records import Damaged
+from trainers.errors import MethodWarning
 
 if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext
@@ -120,14 +120,9 @@ class Walk:
     def _whole(self, one: Planned) -> Artifact | None:
         """The artifact of a stage, if it exists and is undamaged."""
         try:
-            artifact = self.store.find(one.method.name, one.key)
-            damage = self.store.damage(artifact) if artifact is not None else None
-        except NewerSchema:
-            raise
-        except UserError as error:  # The manifest itself.
-            artifact, damage = None, str(error)
-        if damage is None:
-            return artifact
+            return self.store.find(one.method.name, one.key)
+        except Damaged as error:
+            damage = str(error).partition(";")[0]
         try:
             grave = self.store.quarantine(self.store.folder(one.method.name, one.key))
         except FileNotFoundError:  # Another one saw the damage too, and was faster.
@@ -136,7 +131,9 @@ class Walk:
         return None
 
     def _hit(self, one: Planned, context: TrainContext) -> StageReport:
-        artifact = self.store.find(one.method.name, one.key)
+        # Rank 0 has read it whole when it decided, unless another process has made it since.
+        look = self.store.find if context.rank == 0 else self.store.peek
+        artifact = look(one.method.name, one.key)
         assert artifact is not None, f"{one.name} {one.key} vanished from the storage"
         if context.rank == 0:
             self.store.bury_partial(one.key)

@@ -32,7 +32,7 @@ def status_of_stages(trial: Trial) -> Iterator[StageStatus]:
     names = {one.key: name for name, one in trial.planned.items()}
     missing: set[str] = set()
     for name, one in trial.planned.items():
-        artifact = store.find(one.method.name, one.key)
+        artifact = store.peek(one.method.name, one.key)
         if artifact is None:
             missing.add(name)
             near = nearest_artifact(store, one)
@@ -53,7 +53,7 @@ def unseeded(trials: Sequence[Trial]) -> list[str]:
 
 def nearest_artifact(store: Store, planned: Planned) -> Artifact | None:
     """The artifact of the same method that differs in the fewest entries of its content."""
-    candidates = store.manifests(planned.method.name)
+    candidates = store.published(planned.method.name)
     return min(candidates, key=lambda artifact: len(differences(planned, artifact)), default=None)
 
 
@@ -92,7 +92,7 @@ def estimate(planned: Planned, near: Artifact | None) -> float | None:
     if near is None:
         return None
     steps = planned.content["config"].get("loop", {}).get("steps")
-    known = near.manifest["content"]["config"].get("loop", {}).get("steps")
+    known = near.manifest["content"].get("config", {}).get("loop", {}).get("steps")
     return near.seconds * (steps / known if steps and known else 1.0)
 
 

@@ -10,19 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator.access import is_denied, no_access, require_access, write_for_group
+from orchestrator.exclusive import place
+from orchestrator.records import sealed
 from trainers.errors import UserError
-
-SCHEMA_VERSION = 1
-"""Of ledgers, requests and manifests; readers refuse larger ones."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 FULL_BYTES = 1_000_000
 """With less free than this, an error that names no cause of its own is put down to the disk."""
-
-
-class NewerSchema(UserError):
-    """A record of a newer version of this program; never damaged, never to be moved away."""
 
 
 class DiskFull(UserError):
@@ -58,28 +54,25 @@ def naming_full_disk(storage: Path, again: str) -> Iterator[None]:
 
 
 def publish_json(path: Path, content: Any) -> bool:
-    """Create ``path`` with ``content`` if it does not exist; the first of several writers wins.
+    """Create ``path`` with ``content``, sealed, if it does not exist; the first of several writers wins.
 
     Returns whether this call created it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{uuid.uuid4().hex}.aside")
     try:
-        write_durably(aside, json.dumps(content, indent=1))
-        os.link(aside, path)
-    except FileExistsError:
-        return False
+        write_durably(aside, json.dumps(sealed(content), indent=1))
+        return place(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    return True
 
 
 def replace_json(path: Path, content: Any) -> None:
-    """Write ``path`` anew in one move."""
+    """Write ``path`` anew in one move, sealed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{uuid.uuid4().hex}.aside")
     try:
-        write_durably(aside, json.dumps(content, indent=1))
+        write_durably(aside, json.dumps(sealed(content), indent=1))
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -93,38 +86,26 @@ def write_durably(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Read a record of ours.
-
-    Raises:
-        UserError: it is not whole; names ``what`` it is. ``NewerSchema``: a newer version wrote it.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{what} {path} is damaged ({error}); move it away to go on without it") from error
-    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"{what} {path} has schema version {version}, and this version of nightshift knows {SCHEMA_VERSION}: "
-            "upgrade nightshift, or use another --storage"
-        )
-    return content
-
-
 def require_writable(folder: Path) -> None:
-    """Make ``folder`` and prove that files can be created, linked and read back there.
+    """Make the storage ``folder``, and prove that files can be created and read back there and in what others made.
+
+    What this process writes from then on belongs to the group where the storage does.
 
     Raises:
         UserError: with what failed.
     """
     probe = folder / f".probe-{uuid.uuid4().hex}"
+    write_for_group(folder)
+    if folder.is_dir():
+        require_access(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not publish_json(probe, {"probe": 1}) or json.loads(probe.read_text()) != {"probe": 1}:
+        if not publish_json(probe, {"probe": 1}) or json.loads(probe.read_text()) != sealed({"probe": 1}):
             raise OSError("a written file did not read back")
         probe.unlink()
     except OSError as error:
+        if is_denied(error):
+            raise UserError(f"the storage {folder} cannot be used: {no_access(folder)}") from error
         raise UserError(
             f"the storage {folder} cannot be used ({error}); give --storage a folder that you can write to"
         ) from error

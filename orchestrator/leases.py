@@ -6,6 +6,7 @@ no equal clocks. It only saves work: that an artifact is right rests on its publ
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -15,9 +16,13 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NotRequired
 
 import psutil
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from orchestrator.exclusive import NO_HARD_LINKS
 
 BEAT_SECONDS = 2.0
 TTL_SECONDS = 30.0
@@ -25,6 +30,22 @@ FIRST_REMINDER_SECONDS = 60.0
 """Who waits says so again after so long, and then whenever the wait has doubled."""
 BURIAL_SECONDS = 0.5
 """How long the removal of a dead lease may take whoever began it."""
+
+
+class LeaseRecord(TypedDict):
+    """Who holds a lease."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # type: ignore[misc]
+
+    token: str
+    host: str
+    pid: int
+    beats: NotRequired[int]
+    started: NotRequired[float]
+    """When its process began, in seconds since the epoch."""
+
+
+LEASE: TypeAdapter[Any] = TypeAdapter(LeaseRecord)
 
 
 class LeaseLost(RuntimeError):
@@ -47,13 +68,26 @@ class Lease:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(self._content())
-            os.link(aside, self.path)
+            self._create(aside)
         except (FileExistsError, FileNotFoundError):  # Held; or its last holder is removing the folder right now.
             return False
         finally:
             aside.unlink(missing_ok=True)
         self._thread.start()
         return True
+
+    def _create(self, aside: Path) -> None:
+        """Link the whole lease to its name; where links are refused, take the name first and fill it by a rename.
+
+        Between the two the lease is an empty file; where its holder dies there, it stands still and is taken over.
+        """
+        try:
+            os.link(aside, self.path)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            aside.replace(self.path)
 
     def is_held(self) -> bool:
         """Whether the file still is ours."""
@@ -100,10 +134,22 @@ class Lease:
 
 
 def read_lease(path: Path) -> dict[str, Any] | None:
-    """The record of who holds the lease; ``None`` when nobody does or the file is being replaced."""
+    """The record of who holds the lease; ``None`` when nobody does, or the file holds no such record."""
+    return _parse(_text(path))
+
+
+def _text(path: Path) -> bytes | None:
+    """The lease as it stands; ``None`` where there is none."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _parse(text: bytes | None) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = LEASE.validate_json(text or b"")
+    except ValidationError:
         return None
     return record
 
@@ -121,18 +167,20 @@ def acquire(
     ``waiting`` is told for whom it waits: at once, then at intervals that double.
     """
     lease = Lease(path)
-    seen: dict[str, Any] | None = None
+    seen: bytes | None = None
     since = time.monotonic()
     began = time.monotonic()
     tell_after = 0.0
     while True:
         if lease.try_acquire():
             return lease
-        record = read_lease(path)
-        if record != seen:
-            seen, since = record, time.monotonic()
-        if record is not None and (is_dead_here(record) or time.monotonic() - since > ttl_seconds):
-            _bury(path, record)
+        text = _text(path)
+        record = _parse(text)
+        if text != seen:
+            seen, since = text, time.monotonic()
+        is_dead = record is not None and is_dead_here(record)
+        if text is not None and (is_dead or time.monotonic() - since > ttl_seconds):
+            _bury(path, text)
             continue
         if unless():
             return None
@@ -174,12 +222,13 @@ def _signs_of_life(path: Path) -> Callable[[], bool]:
 
 def remove_if_dead(path: Path) -> bool:
     """Remove the lease of a process of this host that is gone; whether it was."""
-    record = read_lease(path)
-    if record is None:
+    text = _text(path)
+    if text is None:
         return True
-    if not is_dead_here(record):
+    record = _parse(text)
+    if record is None or not is_dead_here(record):
         return False
-    _bury(path, record)
+    _bury(path, text)
     return True
 
 
@@ -195,18 +244,22 @@ def is_dead_here(record: dict[str, Any]) -> bool:
     return is_zombie or ("started" in record and abs(started - record["started"]) > 1)
 
 
-def _bury(path: Path, record: dict[str, Any]) -> None:
-    """Remove a dead lease; of several observers, the one who links its grave does."""
-    grave = path.with_name(f".{record['token']}.lease-grave")
+def _bury(path: Path, text: bytes) -> None:
+    """Remove a dead lease that holds ``text``; of several observers, the one who makes its grave does."""
+    grave = _grave(path, text)
     try:
-        os.link(path, grave)
-    except FileNotFoundError:
+        os.close(os.open(grave, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileNotFoundError:  # The folder itself is gone.
         return
     except FileExistsError:
         time.sleep(BURIAL_SECONDS)
-        if read_lease(path) == record:  # Whoever dug the grave was killed beside it.
+        if _text(path) == text:  # Whoever dug the grave was killed beside it.
             grave.unlink(missing_ok=True)
         return
-    if read_lease(path) == record:
+    if _text(path) == text:
         path.unlink(missing_ok=True)
     grave.unlink(missing_ok=True)
+
+
+def _grave(path: Path, text: bytes) -> Path:
+    return path.with_name(f".{hashlib.sha256(text).hexdigest()[:32]}.lease-grave")

@@ -13,10 +13,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.files import SCHEMA_VERSION, publish_json, read_json
+from orchestrator.files import publish_json
+from orchestrator.records import KINDS, SCHEMA_VERSION, Spec, read_record
 from trainers.errors import UserError
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+_OF_ATTEMPT = re.compile(r"[^.].*\.\d{3,}\.json")
+
+NAMES = {
+    **dict.fromkeys(("attempts", "outcomes", "losses", "scores"), _OF_ATTEMPT),
+    "asked": re.compile(r"c\d{4,}\.json"),
+    "rungs": re.compile(r"[^.].*\.\d{8,}\.json"),
+    "shared": re.compile(r"[A-Za-z0-9_-]+\.json"),
+    "software": re.compile(r"\d{4,}\.json"),
+}
+"""Kind of record → the names of its files."""
+
+
+def sweep_names(storage: Path) -> list[str]:
+    """Sweeps and runs of a storage: every folder in ``sweeps/`` that could have been made by one."""
+    folders = sorted((storage / "sweeps").glob("*"))
+    return [folder.name for folder in folders if folder.is_dir() and NAME.fullmatch(folder.name)]
 
 
 class Ledger:
@@ -63,7 +81,7 @@ class Ledger:
     def _spec(self) -> dict[str, Any]:
         """What the sweep is; nothing where no record says so (``nightshift run`` writes none)."""
         path = self.root / "spec.json"
-        spec: dict[str, Any] = read_json(path, "the specification of the sweep") if path.is_file() else {}
+        spec: dict[str, Any] = read_record(path, Spec, "the specification of the sweep") if path.is_file() else {}
         return spec
 
     def read(self, kind: str) -> dict[str, Any]:
@@ -73,10 +91,18 @@ class Ledger:
             UserError: one is damaged. ``NewerSchema``: a newer version wrote this ledger.
         """
         self._spec()
-        return {
-            path.name.removesuffix(".json"): read_json(path, f"the record {kind} of the sweep {self.name}")
-            for path in sorted((self.root / kind).glob("*.json"), key=lambda path: (len(path.name), path.name))
-        }
+        what = f"the record {kind} of the sweep {self.name}"
+        return {name: read_record(path, KINDS[kind], what) for name, path in self._records(kind)}
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all records of a kind; none is read."""
+        return [name for name, _ in self._records(kind)]
+
+    def _records(self, kind: str) -> list[tuple[str, Path]]:
+        """(name, file) of the records of a kind; hidden files, copies and whatever else lies there are none."""
+        folder, pattern = self.root / kind, NAMES[kind]
+        paths = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
+        return [(path.stem, path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
 
     def write(self, kind: str, name: str, record: Mapping[str, Any]) -> bool:
         """Add a record; ``False`` where one of this name exists."""
@@ -112,7 +138,7 @@ class Ledger:
                 f"{path} is missing, which a row of the leaderboard has to be made of; remove its namesake in "
                 "outcomes/ and the trial is collected again from its artifacts"
             )
-        scores: dict[str, Any] = read_json(path, f"the record scores of the sweep {self.name}")
+        scores: dict[str, Any] = read_record(path, KINDS["scores"], f"the record scores of the sweep {self.name}")
         return scores
 
     def open_keys(self) -> Iterator[str]:

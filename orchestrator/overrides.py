@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.artifacts import verify_named
 from orchestrator.cluster import absolute
 from orchestrator.graph import Experiment, flatten
 from orchestrator.weights import find_artifact
@@ -121,13 +122,20 @@ def artifact_features(values: Mapping[str, Any], storage: Path) -> dict[str, Any
     def found(value: Any) -> Any:
         network, separator, key = value.partition(":artifact:") if isinstance(value, str) else ("", "", "")
         is_segmenter = separator and network.partition("@")[0] == "segmenter"
-        return f"{network}:{find_artifact(f'artifact:{key}', storage).resolve()}" if is_segmenter else value
+        if not is_segmenter:
+            return value
+        return f"{network}:{find_artifact(f'artifact:{key}', storage).verified().folder.resolve()}"
 
     return {name: found(value) for name, value in values.items()}
 
 
 def split_roots(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Separate ``data.<data set>.root`` from the fields of stages."""
+    """Separate ``data.<data set>.root`` from the fields of stages; what they name of an artifact is verified.
+
+    Raises:
+        UserError: there is no such data set, or an artifact is damaged.
+    """
+    verify_named(values.values())
     fields, roots = {}, {}
     for name, value in values.items():
         if not name.startswith("data."):
@@ -158,9 +166,8 @@ def initial_weights(experiment: Experiment, text: str, storage: Path) -> dict[st
             raise UserError(f"--init {text}: say which stage, as in --init {min(lasts)}={text}; one of {sorted(lasts)}")
         stage, where = lasts.pop(), text
     if not where.startswith("artifact:"):
-        return {f"{stage}.network.weights": str(Path(where).expanduser().resolve())}
-    folder = find_artifact(where, storage)
-    return {f"{stage}.network.weights": str((folder / "best.pt").resolve())}
+        return {f"{stage}.network.weights": str(absolute(Path(where), "--init"))}
+    return {f"{stage}.network.weights": str(find_artifact(where, storage).file("best.pt").resolve())}
 
 
 def assign(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -10,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.access import is_denied
+from orchestrator.artifacts import verify_named
 from orchestrator.cluster import absolute, connect
-from orchestrator.files import publish_json, read_json, require_writable
+from orchestrator.files import replace_json, require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
+from orchestrator.records import Damaged, Fingerprint, read_record
 from orchestrator.resources import cluster_nodes, is_on_cluster, num_cpus, num_gpus, require_fit
 from orchestrator.trial import Place, Trial
 from trainers.data.checks import SplitNotes, check_split
@@ -55,11 +57,6 @@ Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
 def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
     """The items alone."""
     return items
-
-
-def default_storage() -> Path:
-    """``$NIGHTSHIFT_STORAGE``, else ``./runs``."""
-    return Path(os.environ.get("NIGHTSHIFT_STORAGE", "runs"))
 
 
 def device_type(request: Request) -> Literal["cpu", "cuda"]:
@@ -157,8 +154,12 @@ def data_roots(request: Request) -> dict[str, Path]:
     return {name: root.resolve() for name, root in roots.items()}
 
 
-def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Bar = no_bar) -> Place:
+def place(
+    experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Bar = no_bar, *, only_look: bool = False
+) -> Place:
     """Check storage, data and resources; of what it writes only the fingerprints of the data sets stay.
+
+    With ``only_look`` nothing is to be made in the storage, so it need not be writable.
 
     Raises:
         UserError: with what is missing.
@@ -166,19 +167,16 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
     storage = absolute(request.storage, "--storage")
     kind, threads, gpus = machines(request)
     roots = data_roots(request)
+    verify_named(roots.values())
     made = {role for stage in experiment.stages.values() for role in stage.inputs}
     if clash := sorted(made & set(roots)):
         raise UserError(
             f"{experiment.name} makes the data set {clash[0]} itself (its stage "
             f"{experiment.stages[next(iter(experiment.stages))].name}); drop data.{clash[0]}.root"
         )
-    require_writable(storage)
-    free = shutil.disk_usage(storage).free
-    if free < MIN_FREE_BYTES:
-        raise UserError(
-            f"the storage {storage} has {free / 1e9:.1f} GB free, and a run needs {MIN_FREE_BYTES / 1e9:.0f} GB; "
-            "free some (`nightshift gc` lists what nobody needs) or give another --storage"
-        )
+    if not only_look:
+        require_writable(storage)
+        require_space(storage)
     # With what these configurations do not read: those that a search varies may.
     names = {name for arm in arms for name in experiment.upstream(arm.stages(), unread=True)}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
@@ -201,6 +199,20 @@ def place(experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Ba
         gpus=gpus,
         collective_seconds=request.collective_seconds,
     )
+
+
+def require_space(storage: Path) -> None:
+    """Refuse a storage that is nearly full.
+
+    Raises:
+        UserError: with what is free.
+    """
+    free = shutil.disk_usage(storage).free
+    if free < MIN_FREE_BYTES:
+        raise UserError(
+            f"the storage {storage} has {free / 1e9:.1f} GB free, and a run needs {MIN_FREE_BYTES / 1e9:.0f} GB; "
+            "free some (`nightshift gc` lists what nobody needs) or give another --storage"
+        )
 
 
 def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:
@@ -227,8 +239,21 @@ def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit
                 raise UserError(f"{problem} (`nightshift data check` lists all that is wrong)")
         for note in notes.lines():
             sys.stderr.write(f"note: {note}\n")
-        publish_json(remembered, {"split": str(split), "fingerprint": fingerprint(root, files)})
-    return str(read_json(remembered, "the remembered fingerprint")["fingerprint"])
+        return _remember(remembered, split, fingerprint(root, files))
+    try:
+        return str(read_record(remembered, Fingerprint, "the remembered fingerprint")["fingerprint"])
+    except Damaged:  # Nothing is lost: what it was made of is there.
+        return _remember(remembered, split, fingerprint(root, files))
+
+
+def _remember(path: Path, split: DataSplit, known: str) -> str:
+    """Keep a fingerprint on the storage, where that can be written."""
+    try:
+        replace_json(path, {"split": str(split), "fingerprint": known})
+    except OSError as error:
+        if not is_denied(error):
+            raise
+    return known
 
 
 def check_methods(trial: Trial) -> None:

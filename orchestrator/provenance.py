@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator.ledger import Ledger
@@ -32,11 +33,15 @@ def git_state() -> tuple[str | None, str | None]:
     if told := os.environ.get(GIT_VARIABLE):
         told_commit, _, difference = told.partition("+")
         return told_commit, difference or None
-    here = Path(__file__).parent
-    commit = _git(here, "rev-parse", "HEAD")
+    root = Path(__file__).parents[1]
+    if _git(root, "ls-files", "--error-unmatch", "orchestrator/provenance.py") is None:
+        return None, None  # Installed, perhaps inside another project's repository: its commit says nothing of us.
+    commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None, None
-    changes = _git(here, "diff", "HEAD") or ""
+    changes = _git(root, "diff", "HEAD") or ""
+    new_files = (_git(root, "ls-files", "--others", "--exclude-standard", "--", *OUR_PACKAGES) or "").splitlines()
+    changes += "".join(f"{name}\0{(root / name).read_text(errors='replace')}" for name in sorted(new_files))
     return commit, hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
 
 
@@ -64,11 +69,13 @@ def _version(package: str) -> str:
 
 @lru_cache
 def code_hash() -> str:
-    """Hash of our own source files, wherever they lie."""
-    root = Path(__file__).parents[1]
+    """Hash of our own source files, each package wherever this process would import it from."""
     digest = hashlib.sha256()
-    for path in sorted(path for package in OUR_PACKAGES for path in (root / package).rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    for package in OUR_PACKAGES:
+        spec = find_spec(package)
+        folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path(package)
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{package}/{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.artifacts import Store
-from orchestrator.graph import CHECKPOINTS, configuration, flatten
+from orchestrator.graph import CHECKPOINTS, Objective, configuration, flatten
 from orchestrator.provenance import command, git_state, versions
+from orchestrator.scored import objective_fingerprint, scored_by
 from orchestrator.trial import DISTANCES, QUALITIES, SELECTED, Outcome, Trial
 from results.schema import SCHEMA_VERSION
 from results.store import read_scores, write_curves, write_scores
@@ -46,11 +47,14 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
     rows = []
     for evaluation in trial.arm.evaluations:
         for checkpoint in CHECKPOINTS:
-            result = outcome.scores[evaluation.stage(checkpoint)]
+            stage = evaluation.stage(checkpoint)
+            result, scored = outcome.scores[stage], scored_by(trial.planned, stage)
             rows.append(
                 {
                     **common,
                     "evaluation_set": evaluation.name,
+                    "scored_split": scored.split,
+                    "scored_fingerprint": scored.fingerprint,
                     "split_role": evaluation.role,
                     "class_set": result["class_set"],
                     "checkpoint": checkpoint,
@@ -59,6 +63,7 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "selection_metric": train.get("select_by", "miou") if selection else None,
                     **{name: result[name] for name in SCORES},
                     "iiou": result.get("iiou"),
+                    "iiou_sizes": result.get("iiou_sizes"),
                     **{name: result.get(name) for name in (*DISTANCES, *QUALITIES)},
                     **_selected(result),
                     **{f"iou.{name}": value for name, value in result["iou"].items()},
@@ -66,8 +71,9 @@ def score_rows(trial: Trial, outcome: Outcome, *, sweep: str, attempt: int) -> l
                     "images": result["images"],
                     "image_height": result["height"],
                     "image_width": result["width"],
-                    "label_height": result["height"],
-                    "label_width": result["width"],
+                    # Artifacts of before there was a choice were scored at the input's size.
+                    "label_height": result.get("label_height", result["height"]),
+                    "label_width": result.get("label_width", result["width"]),
                     "inference": "whole",
                 }
             )
@@ -102,8 +108,7 @@ def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[st
         "created_utc": datetime.now(UTC),
         "params": json.dumps(dict(flatten(configuration(trial.planned))), allow_nan=False),
         "varied": json.dumps(dict(trial.varied), allow_nan=False),
-        "source_miou": outcome.objectives.get("source_miou"),
-        "target_infomax": outcome.objectives.get("target_infomax"),
+        **_objectives(trial, outcome),
         "seconds": _seconds(outcome.stages, hit=False),
         "seconds_saved": _seconds(outcome.stages, hit=True),
         "unlabeled_images": training.get("unlabeled_images"),
@@ -124,6 +129,17 @@ def _common(trial: Trial, outcome: Outcome, sweep: str, attempt: int) -> dict[st
     }
 
 
+def _objectives(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    """What can be known without target labels, and what that was scored on."""
+    columns: dict[str, Any] = {}
+    names: tuple[tuple[Objective, str], ...] = (("source_miou", "source"), ("target_infomax", "target"))
+    for name, domain in names:
+        columns[name] = outcome.objectives.get(name)
+        if columns[name] is not None:
+            columns[f"{domain}_fingerprint"] = objective_fingerprint(trial.planned, trial.arm, name)
+    return columns
+
+
 def _seconds(stages: Sequence[dict[str, Any]], *, hit: bool) -> float | None:
     """``None`` for a trial that ended early: what it cost is not known."""
     return float(sum(stage["seconds"] for stage in stages if stage["hit"] == hit)) if stages else None
@@ -134,10 +150,12 @@ def curve_rows(trial: Trial, *, sweep: str, attempt: int) -> list[dict[str, Any]
     store = Store(trial.place.storage)
     rows = []
     for name, planned in trial.planned.items():
-        path = store.folder(planned.method.name, planned.key) / "curves.json"
-        curve = json.loads(path.read_text()) if path.is_file() else []
-        artifact = store.find(planned.method.name, planned.key)
-        if artifact is not None and artifact.result.get(BATCH_MEAN) is not None:
+        artifact = store.peek(planned.method.name, planned.key)
+        if artifact is None:
+            continue
+        has_curve = "curves.json" in artifact.manifest["files"]
+        curve = json.loads(artifact.file("curves.json").read_text()) if has_curve else []
+        if artifact.result.get(BATCH_MEAN) is not None:
             curve.append((artifact.result["step"], BATCH_MEAN, artifact.result[BATCH_MEAN]))
         for step, metric, value in curve:
             rows.append(

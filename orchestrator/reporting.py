@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.artifacts import Artifact, Store
 from orchestrator.experiments import build
-from orchestrator.files import read_json
 from orchestrator.ledger import Ledger
 from orchestrator.pending import progress
+from orchestrator.records import PicturesEntry, read_record
 from orchestrator.start import load_request
 from results.report.material import Importance, Material, Picture
 from trainers.errors import UserError
@@ -136,10 +136,10 @@ def _distributions(storage: Path, sweep: str) -> dict[str, Any]:
 def _artifacts(storage: Path, stages: Any) -> dict[str, Artifact]:
     """Stage → artifact, of those that still exist."""
     store, found = Store(storage), {}
+    methods = store.methods()
     for stage in stages if stages is not None else ():
-        for path in (storage / "artifacts").glob(f"*/{stage['key']}/manifest.json"):
-            artifact = store.find(path.parents[1].name, stage["key"])
-            if artifact is not None:
+        for method in methods:
+            if (artifact := store.peek(method, stage["key"])) is not None:
                 found[str(stage["name"])] = artifact
     return found
 
@@ -148,7 +148,7 @@ def _links(artifacts: Mapping[str, Artifact]) -> Iterator[tuple[str, str]]:
     """(input, stage) of one trial's artifacts."""
     names = {one.manifest["key"]: name for name, one in artifacts.items()}
     for name, one in artifacts.items():
-        for key in one.manifest["content"]["inputs"].values():
+        for key in one.manifest["content"].get("inputs", {}).values():
             if key in names:
                 yield names[key], name
 
@@ -181,11 +181,12 @@ def _pictures(trials: Sequence[Mapping[str, Artifact]], sets: Sequence[str]) -> 
 def _pictures_in(stage: str, artifact: Artifact) -> Iterator[Picture]:
     if "pictures.json" not in artifact.manifest["files"]:
         return
-    for entry in read_json(artifact.folder / "pictures.json", "the pictures of an artifact"):
+    listing = artifact.file("pictures.json")
+    for entry in read_record(listing, list[PicturesEntry], "the pictures of an artifact"):
         # Only what the manifest lists: a path in the file cannot lead out of the artifact.
         if entry["file"] not in artifact.manifest["files"]:
-            raise UserError(f"{artifact.folder}/pictures.json names {entry['file']!r}, which the manifest does not")
-        png = (artifact.folder / entry["file"]).read_bytes()
+            raise UserError(f"{listing} names {entry['file']!r}, which the manifest does not")
+        png = artifact.file(entry["file"]).read_bytes()
         if not png.startswith(PNG):
             raise UserError(f"{artifact.folder / entry['file']} is no PNG; `nightshift doctor` says what is damaged")
         yield Picture(stage, entry["title"], entry["kind"], entry["caption"], png)

@@ -14,6 +14,8 @@ from typing import Any
 from orchestrator.graph import Arm, Experiment, Seeds, digest
 from orchestrator.ledger import Ledger, attempt_name
 from orchestrator.samplers import SamplerName, grid, sampler, tellable
+from orchestrator.scored import objective_of
+from orchestrator.storage import resume_command
 from orchestrator.trial import Outcome, Place, Trial, attempt_record, with_seed
 from trainers.config import keyed
 from trainers.data.sampling import derive_seed
@@ -64,7 +66,7 @@ class Search:
         self._grid = grid(sweep.space, sweep.trials) if sweep.sampler == "grid" else None
         if sweep.points is not None:
             self._grid = [dict(point) for point in sweep.points]
-        self._base = base(sweep)
+        self._base, self._scored = base(sweep), objective_of(sweep)
         self._numbers: dict[str, list[int]] = {}
         """Configuration hash → its numbers in the study; several when it was suggested more than once."""
         self._outcomes: dict[str, Outcome] = {}
@@ -78,6 +80,8 @@ class Search:
         self._deadline = time.monotonic() + sweep.hours * 3600 if sweep.hours is not None else None
         self.invalid: list[str] = []
         """Messages of configurations that no stage accepts."""
+        self.notes: list[str] = []
+        """What else a person should know of what the sampler was told."""
         self.known: list[tuple[Trial, Outcome, int]] = []
         """What had ended before this start: trial, outcome, attempt."""
         if sweep.warm_start:
@@ -92,7 +96,7 @@ class Search:
     @property
     def again(self) -> str:
         """The command that continues."""
-        return f"nightshift resume {self.ledger.name}"
+        return resume_command(self.sweep.place.storage, self.ledger.name)
 
     @property
     def total(self) -> int:
@@ -177,7 +181,7 @@ class Search:
             self._records = int(name.removeprefix("c")) + 1  # Not their number: one may have been lost.
             if record["base"] != self._base:
                 continue
-            trials = self._admit(record["params"], record["distributions"])
+            trials = self._admit(record["params"], record.get("distributions", {}))
             for trial in trials:
                 if trial.id in outcomes and trial.id not in self._outcomes:
                     attempt, ended = outcomes[trial.id]
@@ -194,18 +198,31 @@ class Search:
         return outcome.status in self.sweep.retry and self.sweep.retry_trial in (None, trial.id)
 
     def _warm_start(self, other: Ledger) -> None:
-        """Tell the sampler what another sweep found, as far as its fields and values lie in this space."""
+        """Tell the sampler what another sweep found, as far as its fields and values lie in this space.
+
+        Never what was scored on other images or at another size than this sweep's objective is, nor what does not say.
+
+        Raises:
+            UserError: there is no such sweep, or nothing of it was scored on the same.
+        """
         import optuna
 
         asked, outcomes = other.read("asked"), other.outcomes()
         if not asked:
             raise UserError(f"--warm-start {other.name}: there is no such sweep in {other.root.parent}")
+        comparable = [record for record in asked.values() if record.get("scored") == self._scored]
+        objective, left_out = self.sweep.experiment.objective, len(asked) - len(comparable)
+        why = f"their {objective} was scored on other images, at another size, or it is not known on what"
+        if not comparable:
+            raise UserError(f"--warm-start {other.name}: none of its {left_out} configurations can be told: {why}")
+        if left_out:
+            self.notes.append(f"{left_out} of {len(asked)} configurations of {other.name} are not told: {why}")
         attempts = other.read("attempts")
         seen: dict[str, list[Outcome]] = {}
         for name, (attempt, ended) in outcomes.items():
             varied = attempts.get(attempt_name(name, attempt), {}).get("varied", {})
             seen.setdefault(json.dumps(varied, sort_keys=True), []).append(Outcome(**ended))
-        for record in asked.values():
+        for record in comparable:
             params = record["params"]
             values = self._values(seen.get(json.dumps(params, sort_keys=True), []))
             space = self.sweep.space
@@ -223,7 +240,7 @@ class Search:
         params = self._propose()
         name = f"c{self._records:04d}"
         distributions = {name: json.loads(distribution_to_json(one)) for name, one in self.sweep.space.items()}
-        record = {"params": params, "distributions": distributions, "base": self._base}
+        record = {"params": params, "distributions": distributions, "base": self._base, "scored": self._scored}
         if not self.ledger.write("asked", name, record):
             raise UserError(
                 f"another process runs the sweep {self.ledger.name}: it asked for {name} first; wait for it to end"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.artifacts import Artifact, Store
+from orchestrator.artifacts import Artifact, Store, verify_named
 from orchestrator.execute import Observe, Walk
 from orchestrator.files import publish_json, require_writable
 from orchestrator.graph import Stage, external_splits, plan_stage
@@ -46,6 +46,7 @@ def make_stage(
         return PlainContext(folder, on_report=on_report, guard=guard)
 
     require_writable(storage)
+    verify_named([*roots.values(), *(inputs or {}).values()])
     torch.set_num_threads(num_cpus())
     prints = {str(split): split_fingerprint(storage, roots, split) for split in external_splits(stage)}
     keys = {role: folder.name for role, folder in (inputs or {}).items()}
@@ -57,11 +58,11 @@ def make_stage(
     pin = storage / PINNED / f"{planned.key}.json"
     if not pin.is_file():
         publish_json(pin, {"method": planned.method.name, "command": command()})
-    artifact = store.find(planned.method.name, planned.key)
+    artifact = store.peek(planned.method.name, planned.key)
     assert artifact is not None
     return artifact, report.hit
 
 
 def pinned_keys(storage: Path) -> set[str]:
     """Keys of the artifacts that somebody made by themselves."""
-    return {pin.stem for pin in (storage / PINNED).glob("*.json")}
+    return {pin.stem for pin in (storage / PINNED).glob("[!.]*.json")}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.experiments import build
-from orchestrator.files import SCHEMA_VERSION, read_json, replace_json
+from orchestrator.files import replace_json
 from orchestrator.graph import Objective, Seeds, SeedScope
 from orchestrator.leases import is_held, read_lease, take
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, sweep_names
 from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
     Bar,
@@ -24,8 +24,10 @@ from orchestrator.preflight import (
     place,
     the_arm,
 )
+from orchestrator.records import CURE, SCHEMA_VERSION, Damaged, read_record
 from orchestrator.samplers import SamplerName
 from orchestrator.schedulers import Pruner, SchedulerName, asha, median, rungs
+from orchestrator.scored import check_objective
 from orchestrator.search import Search, Sweep, base, identity
 from orchestrator.spaces import check_space, check_space_methods, search_space
 from orchestrator.trial import Trial
@@ -146,6 +148,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
         hours=request.hours,
         points=request.confirms.points if request.confirms else None,
     )
+    check_objective(sweep)
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
     check_space_methods(experiment, space, here.roots)
     return sweep
@@ -215,13 +218,13 @@ def load_request(storage: Path, name: str) -> SweepRequest:
     """
     path = Ledger(storage, name).root / "request.json"
     if not path.is_file():
-        known = [found.parent.name for found in (storage / "sweeps").glob("*/request.json")]
+        known = [one for one in sweep_names(storage) if (storage / "sweeps" / one / "request.json").is_file()]
         raise UserError(f"no sweep {name!r} in {storage}: {nearest(name, known)}")
     try:
-        asked = read_json(path, "the request of the sweep")
+        asked = read_record(path, dict[str, Any], "the request of the sweep")
         return SweepRequest.model_validate({name: asked[name] for name in asked if name != "schema_version"})
     except ValidationError as error:
-        raise UserError(f"{path}: {one_line(error, 'request')}") from error
+        raise Damaged(f"the request of the sweep {path} is damaged ({one_line(error, 'request')}); {CURE}") from error
 
 
 def run(request: SweepRequest, search: Search, watcher: Watcher) -> None:

@@ -1,13 +1,11 @@
-"""Send our code and a command to a cluster as a Ray job: which files, how large, and is it let in."""
+"""Send our code and a command to a cluster as a Ray job, and follow it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +13,8 @@ from orchestrator.cluster import refused, token_hint
 from orchestrator.provenance import GIT_VARIABLE, git_state
 from trainers.errors import UserError
 
-LIMIT_BYTES = 100 * 2**20
-"""What Ray's dashboard takes in one request."""
-
-NEVER_SENT = (
-    ".git", ".venv", "venv", "runs", "__pycache__", "*.egg-info", ".mypy_cache", ".ruff_cache", ".pytest_cache",
-    ".hypothesis", "build", "dist",
-)  # fmt: skip
-"""Beside what the folder's ``.gitignore`` names, in its syntax."""
-
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 PATH_OPTIONS = ("--storage", "--data-root")
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """The files of a folder that a job needs."""
-
-    folder: Path
-    files: tuple[Path, ...]
-    """Relative to ``folder``."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all files together."""
-        return sum((self.folder / file).stat().st_size for file in self.files)
-
-    def largest(self, count: int = 10) -> list[tuple[Path, int]]:
-        """File and its bytes, the largest first."""
-        sizes = [(file, (self.folder / file).stat().st_size) for file in self.files]
-        return sorted(sizes, key=lambda item: -item[1])[:count]
-
-    def copy_to(self, target: Path) -> None:
-        """Copy the files, and nothing else."""
-        for file in self.files:
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.folder / file, target / file)
-
-
-def pack(folder: Path, limit_bytes: int = LIMIT_BYTES) -> Parcel:
-    """What of ``folder`` is sent: all but what ``.gitignore`` and ``NEVER_SENT`` name.
-
-    Raises:
-        UserError: it is too large; names the ten largest files.
-    """
-    from pathspec import GitIgnoreSpec
-
-    ignored = folder / ".gitignore"
-    spec = GitIgnoreSpec.from_lines([*(ignored.read_text().splitlines() if ignored.is_file() else ()), *NEVER_SENT])
-    files: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        here = Path(root).relative_to(folder)
-        folders[:] = sorted(name for name in folders if not spec.match_file(f"{(here / name).as_posix()}/"))
-        files += [
-            here / name
-            for name in sorted(names)
-            if not spec.match_file((here / name).as_posix()) and (folder / here / name).is_file()
-        ]
-    parcel = Parcel(folder, tuple(files))
-    if parcel.size_bytes > limit_bytes:
-        largest = ", ".join(f"{file} {_megabytes(size)}" for file, size in parcel.largest())
-        raise UserError(
-            f"{folder} has {_megabytes(parcel.size_bytes)} to send, and a job may have {_megabytes(limit_bytes)}; "
-            f"name in .gitignore what it does not need. The largest files: {largest}"
-        )
-    return parcel
 
 
 def check_command(words: Sequence[str], verbs: Sequence[str]) -> None:
@@ -139,6 +74,7 @@ def asks_for_token(address: str) -> bool:
 
 def send(jobs: Any, words: Sequence[str], staged: Path) -> str:
     """Submit the command with the files in ``staged``; the job's id."""
+    os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"  # What is staged has been chosen; Ray would choose again.
     variables = {"NIGHTSHIFT_STORAGE": os.environ["NIGHTSHIFT_STORAGE"]} if "NIGHTSHIFT_STORAGE" in os.environ else {}
     commit, difference = git_state()
     if commit is not None:
@@ -181,7 +117,3 @@ def _assigned(words: Sequence[str]) -> dict[str, str]:
         if equals and name.startswith("data.") and name.endswith(".root"):
             found[name] = value
     return found
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB"

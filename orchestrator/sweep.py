@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.access import write_for_group
 from orchestrator.cluster import connect
 from orchestrator.execute import Event, Observe, StageReport, Throttle, Walk
 from orchestrator.files import naming_full_disk
@@ -193,6 +194,7 @@ def _trial_in_tune(config: dict[str, Any], *, sweep: Sweep, stop_flag: Path) -> 
 
     from trainers.context import SAVE_AND_EXIT
 
+    write_for_group(sweep.place.storage)
     seeds = replace(sweep.seeds, trial=config["seed"])
     trial = Trial.of(sweep.experiment, sweep.arm, json.loads(config["varied"]), seeds, sweep.place)
     throttle = Throttle()

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.access import denied_path, is_denied, no_access, write_for_group
 from orchestrator.artifacts import Store
 from orchestrator.execute import MakeContext, Observe, StageReport, Walk
 from orchestrator.files import is_no_space
@@ -173,6 +174,7 @@ def prepare_process(place: Place) -> None:
     import torch
 
     ensure_short_temporary_folder()
+    write_for_group(place.storage)
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)
     torch.set_grad_enabled(True)
@@ -192,7 +194,7 @@ def collect(trial: Trial, store: Store, reports: list[StageReport]) -> Outcome:
 
     def result(stage: str) -> dict[str, Any]:
         planned = trial.planned[stage]
-        artifact = store.find(planned.method.name, planned.key)
+        artifact = store.peek(planned.method.name, planned.key)
         return artifact.result if artifact is not None else {}
 
     arm = trial.arm
@@ -229,6 +231,8 @@ def failure(error: BaseException, storage: Path) -> Outcome:
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Diverged):
         return Outcome("diverged", failure_class="diverged", message=message)
+    if is_denied(error, storage):
+        error, message = UserError(message), no_access(denied_path(error), storage)
     if isinstance(error, UserError):
         return Outcome("failed", failure_class="invalid", message=message)
     kind: FailureClass = "out_of_memory" if _is_out_of_memory(error) else "bug"

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from results.columns import CLASS_SCORES, CONFIG
+from results.columns import CLASS_SCORES, CONFIG, SCORED
 from results.configurations import scored_rows, statistics
 
-_UNIT = [*CONFIG, "evaluation_set", "checkpoint"]
+_UNIT = [*CONFIG, "evaluation_set", *SCORED, "checkpoint"]
 
 
 def per_class(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per configuration, evaluation set, checkpoint and class that occurs there.
+    """One row per configuration, evaluation set, what was scored, checkpoint and class that occurs there.
 
     ``class`` (``traffic_light``), n, mean, sd, low, high (95 %) and median of its IoU over the seeds, and
     ``frequency``: its share of the labeled pixels (NaN where a row holds no confusion matrix).

@@ -11,7 +11,16 @@ from results.schema import COLUMNS, SCORE
 CONFIG = ["experiment", "preset", "arm", "config_hash", "seed_scope"]
 """What makes two rows the same configuration."""
 
-COMPARABLE = ["experiment", "preset", "evaluation_set", "checkpoint", "seed_scope"]
+PROTOCOL_OF_SCORE = ["experiment", "preset", "evaluation_set", "checkpoint", "seed_scope"]
+"""What rows must share by name to be ranked with each other; by content they must share ``scored_columns`` too."""
+
+SCORED = ["scored_split", "scored_fingerprint", "class_set", "label_height", "label_width"]
+"""What a row was scored on: which images and labels, which classes, and at which size."""
+
+SCORED_OF_OBJECTIVE = {"source_miou": ["source_fingerprint"], "target_infomax": ["target_fingerprint"]}
+"""The same for columns that repeat a number of the trial, whatever set their row is of."""
+
+COMPARABLE = [*PROTOCOL_OF_SCORE, *SCORED]
 """Configurations are ranked among those that share these, never across."""
 
 FEW_SEEDS = 3
@@ -28,6 +37,11 @@ HIGHER_IS_BETTER.add(WORST_CLASS)
 
 class LeaderboardError(ValueError):
     """A question that a leaderboard cannot answer: one line that says what is wrong and what to do."""
+
+
+def scored_columns(metric: str) -> list[str]:
+    """The columns that say what ``metric`` was scored on; NULL, of older rows, is comparable with NULL alone."""
+    return SCORED_OF_OBJECTIVE.get(metric, SCORED)
 
 
 def resolve_column(frame: pd.DataFrame, name: str) -> str:

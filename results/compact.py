@@ -55,7 +55,11 @@ def refresh(storage: Path, min_new_files: int = MIN_NEW_FILES) -> Path | None:
 def _read(root: Path) -> tuple[pa.Table, list[BrokenFile], int]:
     """All rows in the order of their files, the files that could not be read, and how many had to be opened."""
     with os.scandir(root / "scores") as entries:
-        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(".parquet")}
+        sizes = {
+            entry.name: entry.stat().st_size
+            for entry in entries
+            if entry.name.endswith(".parquet") and entry.name[0] != "."
+        }
     known = _snapshot(root / "compact", sizes)
     new = sorted(sizes.keys() - set(known[FILE].unique().to_pylist()))
     results = read_files([root / "scores" / name for name in new], SCORES)

@@ -1,16 +1,26 @@
 """Is B better than A, and by how much: configurations against a baseline, paired by seed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from results.columns import COMPARABLE, CONFIG, FEW_SEEDS, HIGHER_IS_BETTER, LeaderboardError, nearest, resolve_metric
+from results.columns import (
+    COMPARABLE,
+    CONFIG,
+    FEW_SEEDS,
+    HIGHER_IS_BETTER,
+    LeaderboardError,
+    nearest,
+    resolve_metric,
+    scored_columns,
+)
 from results.configurations import scored_rows
 from results.rows import filter_rows
+from results.scored import Scored, difference, not_compared, scored_of
 from results.statistics import Difference, holm, paired, welch
 
 PROTOCOL = ["experiment", "preset", "seed_scope"]
@@ -19,6 +29,9 @@ PROTOCOL = ["experiment", "preset", "seed_scope"]
 SIGNIFICANCE = 0.05
 
 ONE_RUN = "every seed gave the same: one run under several names (--seed-scope all moves every stage)"
+
+Place = tuple[Any, Any]
+"""Evaluation set and checkpoint."""
 
 _HASH = re.compile(r"c[0-9a-f]{3,}")
 
@@ -35,6 +48,9 @@ class Chosen:
 def compare(frame: pd.DataFrame, baseline: str, *others: str, metric: str | Sequence[str] = "miou") -> pd.DataFrame:
     """Each of ``others`` against ``baseline``: one row per metric, evaluation set and checkpoint that both have.
 
+    Where both have a set and not the same of it (other images or labels, classes, or size), nothing is compared: the
+    row has no difference, its ``verdict`` is ``not compared``, and ``note`` says why.
+
     Each is named by an arm, a sweep, ``sweep:arm``, the first letters of a configuration's hash, or conditions
     (``arm=fda,params.loss.alpha<0.5``). Where that leaves several configurations, the one with the best mean mIoU of
     the best checkpoint on the ``select`` split stands for them, among those with the most seeds.
@@ -44,7 +60,7 @@ def compare(frame: pd.DataFrame, baseline: str, *others: str, metric: str | Sequ
     the answer; ``verdict`` is ``better`` or ``worse`` where it is below 0.05, else ``tie``, and ``unknown`` where there
     is no test; ``note`` says why, or that n < 3. Seeds that changed nothing, in either, count once.
     Raises LeaderboardError for a name that fits nothing, the same configuration twice, and for configurations that are
-    never compared: of other experiments, presets or seed scopes.
+    never compared: of other experiments, presets or seed scopes, or scored on other images everywhere.
     """
     if not others:
         raise LeaderboardError("name at least two configurations: the baseline, then what is compared with it")
@@ -60,6 +76,9 @@ def compare(frame: pd.DataFrame, baseline: str, *others: str, metric: str | Sequ
         names = " and ".join(repr(one.selector) for one in chosen)
         raise LeaderboardError(f"{names} have no evaluation set in common that has {' or '.join(metrics)}")
     table = pd.DataFrame(lines)
+    if table["difference"].isna().all():
+        told = "; ".join(dict.fromkeys(f"{line['evaluation_set']}: {line['note']}" for line in lines))
+        raise LeaderboardError(f"{' and '.join(repr(one.selector) for one in chosen)} are not compared: {told}")
     table["p_holm"] = holm(table["p"])
     table["verdict"] = verdicts(table)
     return table
@@ -158,55 +177,91 @@ def _representative(rows: pd.DataFrame) -> str:
         raise LeaderboardError(
             f"{rows['arm'].iloc[0]} has {len(configs)} configurations and no select split to choose by: name one hash"
         )
+    if told := not_compared(select_rows):
+        raise LeaderboardError(
+            f"{rows['arm'].iloc[0]} has {len(configs)} configurations and no best one ({told[0]}): name one hash, or "
+            "give --where with what they differ in, such as scored_fingerprint=…"
+        )
     scores = scored_rows(select_rows, "miou").groupby("config_hash")["value"].agg(["count", "mean"])
     return str(scores[scores["count"] == scores["count"].max()]["mean"].idxmax())
 
 
-def _units(rows: pd.DataFrame, metric: str) -> dict[Any, pd.Series]:
-    """(evaluation set, checkpoint) → scores by seed."""
+def _units(rows: pd.DataFrame, metric: str) -> dict[Place, dict[Scored, pd.Series]]:
+    """Evaluation set and checkpoint → what was scored there → scores by seed."""
     scored = scored_rows(rows, metric)
-    groups = scored.groupby(["evaluation_set", "checkpoint"], sort=False)
-    return {key: group.set_index("seed")["value"] for key, group in groups}
+    units: dict[Place, dict[Scored, pd.Series]] = {}
+    for (name, checkpoint, _), group in scored.groupby(["evaluation_set", "checkpoint", "scored"], sort=False):
+        units.setdefault((name, checkpoint), {})[scored_of(group.head(1), metric)[0]] = group.set_index("seed")["value"]
+    return units
 
 
 def _lines(
-    before: dict[Any, pd.Series],
-    after: dict[Any, pd.Series],
+    before: dict[Place, dict[Scored, pd.Series]],
+    after: dict[Place, dict[Scored, pd.Series]],
     baseline: Chosen,
     other: Chosen,
     metric: str,
 ) -> list[dict[Any, Any]]:
     """The comparisons of two configurations, one for each set and checkpoint that both have."""
-    shared = baseline.rows[PROTOCOL].iloc[0].to_dict()
     lines = []
-    for key in (key for key in before if key in after):
-        both = pd.concat([before[key], after[key]], axis=1, join="inner").to_numpy(dtype=float)
-        test = "paired t" if len(both) else "Welch t"
-        found = paired(both[:, 1], both[:, 0]) if len(both) else welch(after[key], before[key])
-        if _are_one_run(both):
-            found = paired(both[:1, 1], both[:1, 0])
-        lines.append(
-            {
-                **shared,
-                "evaluation_set": key[0],
-                "checkpoint": key[1],
-                "metric": metric,
-                "baseline": baseline.selector,
-                "baseline_config": baseline.config_hash,
-                "other": other.selector,
-                "other_config": other.config_hash,
-                "test": test,
-                "n": int(found.n),
-                "baseline_mean": both[:, 0].mean() if len(both) else before[key].mean(),
-                "other_mean": both[:, 1].mean() if len(both) else after[key].mean(),
-                "difference": float(found.mean),
-                "low": float(found.low),
-                "high": float(found.high),
-                "p": float(found.p),
-                "note": ONE_RUN if _are_one_run(both) else _note(found, test),
-            }
-        )
+    for place in (place for place in before if place in after):
+        named = {
+            **baseline.rows[PROTOCOL].iloc[0].to_dict(),
+            "evaluation_set": place[0],
+            "checkpoint": place[1],
+            "metric": metric,
+            "baseline": baseline.selector,
+            "baseline_config": baseline.config_hash,
+            "other": other.selector,
+            "other_config": other.config_hash,
+        }
+        lines += [{**named, **line} for line in _differences(before[place], after[place], metric)]
     return lines
+
+
+def _differences(
+    before: dict[Scored, pd.Series], after: dict[Scored, pd.Series], metric: str
+) -> Iterator[dict[str, Any]]:
+    """One for each thing that both were scored on, or why there is none."""
+    common = [scored for scored in before if scored in after]
+    for scored in common:
+        said = dict(zip(scored_columns(metric), scored, strict=True))
+        yield {**said, **_difference(before[scored], after[scored])}
+    if not common:
+        yield _no_difference(before, after)
+
+
+def _difference(before: pd.Series, after: pd.Series) -> dict[str, Any]:
+    """The test of two configurations whose scores are comparable."""
+    both = pd.concat([before, after], axis=1, join="inner").to_numpy(dtype=float)
+    test = "paired t" if len(both) else "Welch t"
+    found = paired(both[:, 1], both[:, 0]) if len(both) else welch(after, before)
+    if _are_one_run(both):
+        found = paired(both[:1, 1], both[:1, 0])
+    return {
+        "test": test,
+        "n": int(found.n),
+        "baseline_mean": both[:, 0].mean() if len(both) else before.mean(),
+        "other_mean": both[:, 1].mean() if len(both) else after.mean(),
+        "difference": float(found.mean),
+        "low": float(found.low),
+        "high": float(found.high),
+        "p": float(found.p),
+        "note": ONE_RUN if _are_one_run(both) else _note(found, test),
+    }
+
+
+def _no_difference(before: dict[Scored, pd.Series], after: dict[Scored, pd.Series]) -> dict[str, Any]:
+    """What stands in the place of a difference of two scores that are not comparable."""
+    (mine, of_mine), (theirs, of_theirs) = next(iter(before.items())), next(iter(after.items()))
+    return {
+        "test": None,
+        "n": 0,
+        "baseline_mean": of_mine.mean(),
+        "other_mean": of_theirs.mean(),
+        **dict.fromkeys(("difference", "low", "high", "p"), float("nan")),
+        "note": difference(mine, theirs),
+    }
 
 
 def _are_one_run(both: np.ndarray) -> bool:
@@ -224,8 +279,9 @@ def _note(found: Difference, test: str) -> str | None:
 def verdicts(table: pd.DataFrame) -> np.ndarray:
     """Of each comparison, by its ``p_holm``; see ``compare``."""
     gains = table["difference"] * np.where(table["metric"].isin(HIGHER_IS_BETTER), 1, -1)
-    conditions = [table["p_holm"].isna(), table["p_holm"] >= SIGNIFICANCE, gains > 0]
-    return np.select(conditions, ["unknown", "tie", "better"], "worse")
+    absent = table["difference"].isna()
+    conditions = [absent, table["p_holm"].isna(), table["p_holm"] >= SIGNIFICANCE, gains > 0]
+    return np.select(conditions, ["not compared", "unknown", "tie", "better"], "worse")
 
 
 assert set(PROTOCOL) <= set(COMPARABLE) & set(CONFIG)

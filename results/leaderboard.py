@@ -28,12 +28,13 @@ from results.costs import cost
 from results.learning_curves import curves, curves_by_config
 from results.pareto_front import pareto
 from results.rows import failures, filter_rows, sort_rows
+from results.scored import not_compared
 from results.store import read_published
 
 __all__ = [
     "COMPARABLE", "CONFIG", "FEW_SEEDS", "LeaderboardError", "best", "by_config", "class_metrics", "compare", "cost",
-    "curves", "curves_by_config", "failures", "filter_rows", "load", "optimism", "pareto", "per_class",
-    "resolve_column", "sort_rows",
+    "curves", "curves_by_config", "failures", "filter_rows", "load", "not_compared", "optimism", "pareto",
+    "per_class", "resolve_column", "sort_rows",
 ]  # fmt: skip
 
 

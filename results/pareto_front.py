@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 
 from results.class_scores import worst_class
-from results.columns import COMPARABLE, CONFIG, HIGHER_IS_BETTER, TOTAL_SECONDS, WORST_CLASS
-from results.configurations import by_config, varied_columns
+from results.columns import (
+    CONFIG,
+    HIGHER_IS_BETTER,
+    PROTOCOL_OF_SCORE,
+    TOTAL_SECONDS,
+    WORST_CLASS,
+    resolve_metric,
+    scored_columns,
+)
+from results.configurations import table_of, varied_columns
 
 
 def pareto(frame: pd.DataFrame, score: str = "miou", cost: str = TOTAL_SECONDS) -> pd.DataFrame:
@@ -20,8 +28,10 @@ def pareto(frame: pd.DataFrame, score: str = "miou", cost: str = TOTAL_SECONDS) 
     frame = frame.assign(
         **{TOTAL_SECONDS: frame["seconds"] + frame["seconds_saved"].fillna(0.0), WORST_CLASS: worst_class(frame)}
     )
-    unit = [*CONFIG, "evaluation_set", "checkpoint"]
-    scores, costs = by_config(frame, score), by_config(frame, cost)
+    score, cost = (resolve_metric(frame, metric) for metric in (score, cost))
+    apart = scored_columns(score)
+    unit = [*CONFIG, "evaluation_set", *apart, "checkpoint"]
+    scores, costs = (table_of(frame, metric, (), scored_as=score)[0] for metric in (score, cost))
     varied = varied_columns(frame)
     renamed = {"metric": "score", "mean": "score_mean", "low": "score_low", "high": "score_high"}
     table = scores[[*unit, "n", *renamed, *varied]].rename(columns=renamed)
@@ -30,7 +40,7 @@ def pareto(frame: pd.DataFrame, score: str = "miou", cost: str = TOTAL_SECONDS) 
     table = table[table["score_mean"].notna() & table["cost_mean"].notna()].reset_index(drop=True)
     table.insert(len(unit), "on_front", False)
     signs = [1.0 if str(name) in HIGHER_IS_BETTER else -1.0 for name in (scores["metric"].max(), costs["metric"].max())]
-    for _, group in table.groupby(COMPARABLE, dropna=False, sort=False):
+    for _, group in table.groupby([*PROTOCOL_OF_SCORE, *apart], dropna=False, sort=False):
         points = group[["score_mean", "cost_mean"]].to_numpy(dtype=float) * signs
         table.loc[group.index, "on_front"] = front(points)
     return table

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised when a column is added or changes its meaning; readers refuse files with a larger one."""
 
 CLASS_NAMES = (
@@ -74,6 +74,8 @@ COLUMNS = (
     Column("params", _TEXT, "every field of the configuration", "JSON"),
     Column("varied", _TEXT, "the fields that the search varied", "JSON"),
     Column("evaluation_set", _TEXT, "what was scored, such as `day_val`; NULL if nothing was"),
+    Column("scored_split", _TEXT, "its split as written; of translated images the one that they were made of"),
+    Column("scored_fingerprint", _TEXT, "names its images and labels by content; NULL (schema 4 and older): unknown"),
     Column("split_role", _TEXT, "`select`, `report` or `held_out`"),
     Column("class_set", _TEXT, "which classes `miou` averages, such as `cityscapes19`"),
     Column("checkpoint", _TEXT, "`final` or `best`"),
@@ -83,6 +85,7 @@ COLUMNS = (
     Column("miou", _FLOAT, "mean IoU of the classes of the class set with TP + FP + FN > 0", SCORE),
     Column("miou_zeros", _FLOAT, "mean IoU with classes that do not occur counted as 0", SCORE),
     Column("iiou", _FLOAT, "mean instance-level IoU of the classes with objects, where it was asked for", SCORE),
+    Column("iiou_sizes", _TEXT, "mean sizes of objects behind `iiou`: `cityscapes` (published), `scored_images`"),
     Column("pixel_accuracy", _FLOAT, "right pixels / scored pixels", SCORE),
     Column("class_accuracy", _FLOAT, "mean recall of the classes that occur", SCORE),
     Column("fwiou", _FLOAT, "IoU weighted by class frequency", SCORE),
@@ -91,11 +94,13 @@ COLUMNS = (
     Column("images", _INT, "images scored"),
     Column("image_height", _INT, "height of the network's input", "px"),
     Column("image_width", _INT, "width of the network's input", "px"),
-    Column("label_height", _INT, "height of the labels that were scored", "px"),
-    Column("label_width", _INT, "width of the labels that were scored", "px"),
+    Column("label_height", _INT, "height of the label maps that were scored; NULL if they differ", "px"),
+    Column("label_width", _INT, "their width; NULL if they differ", "px"),
     Column("inference", _TEXT, "how an image was predicted: whole, sliding, flips, scales"),
     Column("source_miou", _FLOAT, "mean IoU on source validation images", SCORE),
+    Column("source_fingerprint", _TEXT, "names what `source_miou` was scored on, and at which size; NULL: unknown"),
     Column("target_infomax", _FLOAT, "(H(mean p) − mean H(p)) / ln C on unlabeled target images", SCORE),
+    Column("target_fingerprint", _TEXT, "the same for `target_infomax`"),
     Column("unlabeled_images", _INT, "unlabeled images trained on"),
     Column("unlabeled_ratio", _FLOAT, "unlabeled images per labeled image"),
     Column("selection_threshold", _FLOAT, "threshold of the image selection, in the scorer's own unit"),

@@ -31,7 +31,7 @@ SCORE_KEY = ("sweep", "trial", "evaluation_set", "checkpoint")
 CURVE_KEY = ("sweep", "trial", "stage", "step", "metric")
 PUBLISHED_KEY = ("experiment", "sweep", "arm", "config_hash", "seed", "evaluation_set", "checkpoint")
 
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 class NewerSchemaError(ValueError):
@@ -113,7 +113,7 @@ def write_published(name: str, rows: pa.Table, directory: Path = PUBLISHED) -> P
 
 def read_folder(folder: Path, schema: pa.Schema) -> tuple[pa.Table, list[BrokenFile]]:
     """The rows of every ``*.parquet`` in ``folder`` (none if it does not exist) and its broken files."""
-    results = read_files(sorted(folder.glob("*.parquet")), schema)
+    results = read_files(sorted(folder.glob("[!.]*.parquet")), schema)
     broken = [result for result in results if isinstance(result, BrokenFile)]
     tables = [result for result in results if isinstance(result, pa.Table)]
     return pa.concat_tables([schema.empty_table(), *tables]).combine_chunks(), broken

@@ -11,6 +11,7 @@ from results.columns import TOTAL_SECONDS
 from results.comparison import verdicts
 from results.exports import markdown
 from results.schema import SCORE_NAMES
+from results.scored import require_comparable
 from results.statistics import holm
 
 NO_RUNS = "no published runs yet"
@@ -152,7 +153,10 @@ def proxies_table(sweeps: Mapping[str, str], rows: pd.DataFrame) -> str:
     lines = []
     for sweep, target in sweeps.items():
         mine = rows[(rows["sweep"] == sweep) & (rows["checkpoint"] == "best") & (rows["evaluation_set"] == target)]
-        mine = mine[mine["status"] == "finished"].groupby("config_hash")[["miou", *PROXIES.values()]].mean()
+        mine = mine[mine["status"] == "finished"]
+        for metric in ("miou", *PROXIES.values()):
+            require_comparable(mine, metric)
+        mine = mine.groupby("config_hash")[["miou", *PROXIES.values()]].mean()
         if len(mine) < 3:
             continue
         orders, chosen = [], []
@@ -181,7 +185,9 @@ def _of_study(rows: pd.DataFrame, experiment: str, preset: str) -> pd.DataFrame:
     """
     rows = rows.loc[:, ~rows.columns.str.startswith("params.")]
     rows = rows[(rows["experiment"] == experiment) & (rows["preset"] == preset) & (rows["varied"] == "{}")]
-    return rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    rows = rows[(rows["checkpoint"] == "best") & (rows["status"] == "finished")]
+    require_comparable(rows)
+    return rows
 
 
 def _differences(study: Study, rows: pd.DataFrame, arms: list[str]) -> dict[str, pd.Series]:

@@ -17,6 +17,7 @@ import pandas as pd
 from results import leaderboard
 from results.exports import markdown
 from results.schema import COLUMNS
+from results.scored import require_comparable
 from results.studies import (
     ADAPTATION,
     BALANCING_QUESTIONS,
@@ -63,6 +64,7 @@ def leaderboard_table(experiment: str, rows: pd.DataFrame) -> str:
     rows = rows[rows["experiment"] == experiment]
     if rows.empty:
         return NO_RUNS
+    require_comparable(rows)
     scores = leaderboard.by_config(rows[(rows["checkpoint"] == "best") | (rows["status"] != "finished")])
     finished = scores[scores["n"] > 0]
     role = rows.dropna(subset=["evaluation_set"]).drop_duplicates("evaluation_set")
@@ -93,6 +95,7 @@ def gaps_table(rows: pd.DataFrame) -> str:
     rows = rows[(rows["experiment"] == "toy_city") & (rows["checkpoint"] == "best") & (rows["split_role"] == "report")]
     if rows.empty:
         return NO_RUNS
+    require_comparable(rows)
     scores = leaderboard.by_config(rows)
     mean = scores.pivot_table(index="arm", columns="evaluation_set", values="mean", sort=False)
     spread = scores.pivot_table(index="arm", columns="evaluation_set", values="sd", sort=False)
@@ -122,6 +125,7 @@ def early_stopping_table(rows: pd.DataFrame) -> str:
     said = pd.to_numeric(trials["message"].str.extract(r"stopped at step (\d+)")[0]).astype("Int64")
     trials = trials.assign(steps=trials["steps"].fillna(said))
     best = rows[(rows["split_role"] == "select") & (rows["checkpoint"] == "best")]
+    require_comparable(best)
     lines = []
     for seed in sorted(trials["sweep_seed"].unique()):
         cells, spent = [], {}

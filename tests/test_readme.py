@@ -104,7 +104,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
         if words[0] in ("run", "confirm"):
             words += ["--seeds", "1"]
         if words[0] == "sweep" and "demo" in words:
-            words += ["--trials", "2", "--seeds", "1"]
+            words += ["--trials", "2", "--seeds", "1", "--set", "train.loop.score_every_steps=1"]
         if words[0] == "resume":
             words += ["--trials", "3"]
         done = subprocess.run(

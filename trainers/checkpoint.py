@@ -1,30 +1,88 @@
 """Checkpoints on a folder: written aside, flushed to the disk, then renamed, so a kill leaves none that is torn.
 
 A stage's folder holds ``step-00000200/`` (the newest; older ones go once it exists) and, after a kill, leftovers
-named ``.aside-…`` that the next write removes.
+named ``.aside-…`` that the next write removes. ``checksums.json`` in it has the size and hash of every other file: a
+checkpoint whose bytes have changed since is refused by name, never used and never passed over.
 """
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainers.errors import UserError
+from trainers.data.fingerprint import hash_file
+from trainers.errors import MethodWarning, UserError
 from trainers.numpy_scalars import READERS
+from trainers.unreadable import why_unreadable
 
-_STEP = re.compile(r"step-(\d{8})$")
+_STEP = re.compile(r"step-\d{8}")
+
+CHECKSUMS = "checksums.json"
+
+RESTORE = (
+    "restore the file; one that belongs to an artifact is made again by a run, once `nightshift doctor --repair` has "
+    "moved that to quarantine"
+)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint folder of the highest step below ``folder``, or ``None``."""
-    return max((path for path in folder.glob("step-*") if _STEP.search(path.name)), default=None)
+    """The checkpoint folder of the highest step below ``folder``, or ``None``; nothing of it is read."""
+    return max((path for path in folder.glob("step-*") if _STEP.fullmatch(path.name)), default=None)
+
+
+def whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint below ``folder``, after every byte of it has been held against its checksums.
+
+    One that was written before there were checksums is taken as it is, with a warning.
+
+    Raises:
+        UserError: a file is missing or has changed. A checkpoint that exists is never ignored.
+    """
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        return None
+    if not (checkpoint / CHECKSUMS).exists():
+        warnings.warn(
+            f"the checkpoint {checkpoint} was written before checkpoints had checksums: it is continued unchecked",
+            MethodWarning,
+            stacklevel=2,
+        )
+    elif problem := damage(checkpoint):
+        raise UserError(f"the checkpoint {checkpoint} is damaged ({problem}); {cure(checkpoint)}")
+    return checkpoint
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What differs from the checksums of a checkpoint; ``None`` where it is whole, or has none."""
+    if not (checkpoint / CHECKSUMS).exists():
+        return None
+    try:
+        expected = json.loads((checkpoint / CHECKSUMS).read_bytes())
+        if not isinstance(expected, dict):
+            raise ValueError("it is no list of files")
+    except ValueError as error:
+        return f"{checkpoint / CHECKSUMS}: {error}"
+    for name, checksum in expected.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if hash_file(path, full=True) != checksum:
+            return f"{path} differs from {CHECKSUMS} in size or hash"
+    return None
+
+
+def cure(checkpoint: Path) -> str:
+    """What a person can do about a damaged checkpoint."""
+    return f"restore it, or delete {checkpoint} to start this stage afresh"
 
 
 def write_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> Path:
@@ -52,6 +110,9 @@ def keep_aside(aside: Path, step: int) -> Path:
         shutil.rmtree(aside)
         return final
     with _cleared(aside):
+        files = [path for path in sorted(aside.rglob("*")) if path.is_file()]
+        checksums = {path.relative_to(aside).as_posix(): hash_file(path, full=True) for path in files}
+        (aside / CHECKSUMS).write_text(json.dumps(checksums, indent=1))
         sync_tree(aside)
         aside.rename(final)
     sync(folder)
@@ -94,19 +155,17 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     path.write_bytes(content.getbuffer())
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, advice: str = RESTORE) -> dict[str, Any]:
     """Read what ``save_state`` wrote, onto the CPU, without running any code from the file.
 
+    ``advice`` is what a person can do about a file that cannot be read: it depends on whose file it is.
+
     Raises:
-        UserError: the file cannot be read. A checkpoint that exists is never ignored.
+        UserError: the file cannot be read.
     """
     try:
         with torch.serialization.safe_globals(READERS):
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).partition("\n")[0][:160]
-        raise UserError(
-            f"the checkpoint {path} cannot be read ({type(error).__name__}: {reason}); "
-            f"restore the file, or delete {path.parent} to start this stage afresh"
-        ) from error
+        raise UserError(f"{path} cannot be read: {why_unreadable(path, error)}; {advice}") from error
     return state

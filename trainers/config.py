@@ -38,6 +38,10 @@ class Config(BaseModel):
         """
         return True
 
+    def shown_in(self, part: str) -> "Config | None":
+        """The split whose scenes and labels ``part`` of the data set that this stage makes shows; ``None``: its own."""
+        return None
+
     def resolved(self, *, device_type: str) -> "Config":
         """The configuration with every ``auto`` decided for the hardware; keys are made of this one."""
         return self

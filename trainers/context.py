@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trainers.checkpoint import keep_aside, newest_checkpoint, write_aside
+from trainers.checkpoint import keep_aside, newest_checkpoint, whole_checkpoint, write_aside
 
 WriteCheckpoint = Callable[[Path], None]
 """Writes a checkpoint's files into the empty folder that it is given."""
@@ -44,7 +44,7 @@ class TrainContext(Protocol):
     device: torch.device
 
     def resume(self) -> Path | None:
-        """The folder of the newest whole checkpoint of this stage, if one exists."""
+        """The folder of the newest checkpoint of this stage, if one exists; a damaged one is refused by name."""
         ...
 
     def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
@@ -106,11 +106,15 @@ class PlainContext:
         self._on_report = on_report
         self._guard = guard or (lambda: None)
         self._writer: Future[None] | None = None
+        self._whole: Path | None = None
+        """The checkpoint that was read whole last."""
 
     def resume(self) -> Path | None:
         """See ``TrainContext``."""
         self.settle()
-        return newest_checkpoint(self.folder)
+        if newest_checkpoint(self.folder) != self._whole:
+            self._whole = whole_checkpoint(self.folder)
+        return self._whole
 
     def report(self, metrics: Metrics, checkpoint: WriteCheckpoint | None = None, *, due: bool = True) -> None:
         """See ``TrainContext``."""

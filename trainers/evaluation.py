@@ -4,11 +4,12 @@ Shape legend: n images, c classes, h height, w width. A confusion matrix has the
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
@@ -116,13 +117,21 @@ class Tally:
 
     def add(self, logits: Float[Tensor, "n c h w"], labels: Integer[Tensor, "n h w"]) -> None:
         """Count one batch."""
+        self.add_predictions(labels, logits.argmax(dim=1))
+        self.add_probabilities(logits)
+
+    def add_predictions(self, labels: Integer[Tensor, "n h w"], predictions: Int64[Tensor, "n h w"]) -> None:
+        """Count what became of the labeled pixels."""
+        self.confusion += confusion_matrix(labels, predictions)
+
+    def add_probabilities(self, logits: Float[Tensor, "n c h w"]) -> None:
+        """Count the images, and what ``infomax`` is made of."""
         log_probability = logits.float().log_softmax(dim=1)
         probability = log_probability.exp()
-        self.confusion += confusion_matrix(labels, logits.argmax(dim=1))
         self.probability_sum += probability.sum(dim=(0, 2, 3)).double()
         self.entropy_sum -= (probability * log_probability).sum().double()
-        self.pixels += labels.numel()
-        self.images += len(labels)
+        self.pixels += logits[:, 0].numel()
+        self.images += len(logits)
 
     def reduced(self, all_reduce: AllReduce) -> "Tally":
         """The sum over ranks."""
@@ -143,16 +152,45 @@ def tally_split(
     *,
     device: torch.device,
     all_reduce: AllReduce,
-    watch: Callable[[Batch, Tensor], None] | None = None,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
+    own_labels: Iterator[Tensor] | None = None,
 ) -> Tally:
     """Run ``network`` over this rank's ``batches`` and add up over all ranks.
 
-    ``watch`` sees every batch of this rank with its predicted classes (n, h, w), in order.
+    Args:
+        network: images to logits.
+        batches: with labels at the input's size.
+        device: of the network.
+        all_reduce: sum over ranks.
+        watch: sees the labels and the predicted classes (n, h, w) of every image of this rank, in order.
+        own_labels: the label of each of these images at its own size (h, w); with them each image's logits are resized
+            to that, one image at a time, and compared there.
     """
     tally = Tally.empty(device)
     for batch in batches:
         logits = network(batch.images)
-        tally.add(logits, batch.labels)
-        if watch is not None:
-            watch(batch, logits.argmax(dim=1))
+        tally.add_probabilities(logits)
+        for labels, predictions in _compared(batch, logits, own_labels):
+            tally.add_predictions(labels, predictions)
+            if watch is not None:
+                watch(labels, predictions)
     return tally.reduced(all_reduce)
+
+
+def _compared(
+    batch: Batch, logits: Float[Tensor, "n c h w"], own_labels: Iterator[Tensor] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Labels and predictions of one size: the whole batch at the input's, or image by image at each label's."""
+    if own_labels is None:
+        yield batch.labels, logits.argmax(dim=1)
+        return
+    for own_logits in logits:  # Of 1024×2048 pixels the logits of a single image take 160 MB.
+        label = next(own_labels).to(logits.device)
+        yield label[None], predicted_at(own_logits, tuple(label.shape))[None]
+
+
+def predicted_at(logits: Float[Tensor, "c h w"], size: tuple[int, ...]) -> Int64[Tensor, "h2 w2"]:
+    """The best class of each pixel at ``size`` (height, width): of logits that were resized bilinearly."""
+    if tuple(logits.shape[1:]) != size:
+        logits = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    return logits.argmax(dim=0)

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from trainers.checkpoint import load_state, save_state
+from trainers.checkpoint import cure, load_state, save_state
 from trainers.context import TrainContext
 from trainers.data.loader import Batch
 from trainers.data.sampling import derive_seed
@@ -133,7 +133,7 @@ def _resume(learner: Learner, config: LoopConfig, batch_size: int, context: Trai
     folder = context.resume()
     if folder is None:
         return Progress()
-    state = load_state(folder / "state.pt")
+    state = load_state(folder / "state.pt", cure(folder))
     learner.load_state_dict(state["learner"])
     progress = Progress(**state["progress"])
     progress.curves = [(int(step), str(name), float(value)) for step, name, value in progress.curves]

@@ -10,7 +10,8 @@ import typer
 
 from orchestrator import signals
 from orchestrator.cli import data, leaderboard, predict, profile, report, run, show, storage, submit, sweep
-from orchestrator.cli.console import Verb, escaped
+from orchestrator.cli.console import escaped
+from orchestrator.cli.verb import Verb
 from trainers.errors import UserError
 
 app = typer.Typer(
@@ -89,6 +90,10 @@ def _run() -> int | None:
     except UserError as error:
         fail(str(error))
     except OSError as error:
+        from orchestrator.access import denied_path, is_denied, no_access
+
+        if is_denied(error):
+            fail(no_access(denied_path(error)))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise  # A closed pipe among them.
         fail(f"no space is left ({error}); free some and give the same command again: it continues")

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 import rich.console
 from rich.text import Text
-from typer.core import TyperCommand
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters but tab and newline, and those that turn the direction of writing round."""
@@ -57,15 +56,6 @@ def escaped_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
-
-
-class Verb(TyperCommand):
-    """A command whose output is escaped; its ``--help``, which Typer colors, is printed before it is invoked."""
-
-    def invoke(self, context: Any) -> Any:
-        """See Typer."""
-        with escaped_output():
-            return super().invoke(context)
 
 
 def write_data(text: str) -> None:

@@ -226,14 +226,14 @@ def translate(
     Example: `nightshift data translate artifact:5750 --dataset foggy_cityscapes --root foggy --split val_beta_0.02`
     """
     from orchestrator.graph import Stage
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import storage_folder
     from orchestrator.weights import find_artifact
     from trainers.translation.translate_config import Config
     from trainers.translation.translators import FROM_LABEL_MAPS, read_translator
 
     _refuse_packed(dataset, root)
     (one,) = _splits(dataset, split)
-    folder = find_artifact(translator, (storage or default_storage()).resolve())
+    folder = find_artifact(translator, storage_folder(storage)).verified().folder
     part = "test" if read_translator(folder)["method"] in FROM_LABEL_MAPS else "unlabeled"
     size = {"inference_height": height, "inference_width": width}
     fields = {part: one, "direction": direction, "checkpoint": weights, **size}
@@ -270,14 +270,14 @@ def _make(
     inputs: Mapping[str, Path] | None = None,
 ) -> "tuple[Artifact, bool]":
     """Make a stage of one data set or two, with a line where it waits for another process."""
-    from orchestrator.preflight import default_storage
     from orchestrator.single_stage import make_stage
+    from orchestrator.storage import storage_folder
 
     def observe(event: "Event") -> None:
         if event.kind in ("waiting", "damaged"):
             typer.echo(f"{what}: {event.text}", err=True)
 
-    where = (storage or default_storage()).resolve()
+    where = storage_folder(storage)
     found = {dataset: root.resolve() for dataset, root in roots.items()}
     return make_stage(stage, storage=where, roots=found, observe=observe, inputs=inputs)
 

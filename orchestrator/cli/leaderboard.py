@@ -55,9 +55,9 @@ def leaderboard(
     from orchestrator.cli import views
     from orchestrator.cli.output import naming_skipped_files, write
     from orchestrator.cli.tables import overview
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import storage_folder
 
-    source: str | Path = "published" if published else storage or default_storage()
+    source: str | Path = "published" if published else storage_folder(storage)
     with naming_skipped_files():
         frame = board.filter_rows(board.load(source, sweep=sweep), *(where or []))
         points = board.curves(source, metric=curves) if curves is not None else None
@@ -76,6 +76,8 @@ def leaderboard(
     ask, view = answers[question]
     table = ask()
     notes = views.notes(table) if question in (None, "group") else []
+    if question in (None, "rows", "group", "wide", "pareto", "per-class"):
+        notes += board.not_compared(frame, metric)
     if sort is not None:
         table = board.sort_rows(table, sort)
     if limit is not None:
@@ -112,9 +114,9 @@ def compare(
     import results.leaderboard as board
     from orchestrator.cli import views
     from orchestrator.cli.output import naming_skipped_files, write
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import storage_folder
 
-    source: str | Path = "published" if published else storage or default_storage()
+    source: str | Path = "published" if published else storage_folder(storage)
     with naming_skipped_files():
         frame = board.filter_rows(board.load(source), *(where or []))
     metrics = board.class_metrics(frame) if per_class else metric or ["miou"]
@@ -144,14 +146,16 @@ def _open_trials(source: str | Path, sweep: str | None, frame: "pd.DataFrame") -
     """One line for each sweep that is not at its end."""
     if source == "published":
         return []
+    from orchestrator.ledger import sweep_names
     from orchestrator.pending import pending
+    from orchestrator.storage import resume_command
 
     storage = Path(source)
-    known = sorted(path.parent.name for path in (storage / "sweeps").glob("*/request.json"))
+    known = [name for name in sweep_names(storage) if (storage / "sweeps" / name / "request.json").is_file()]
     shown = set(frame["sweep"]) if len(frame) else set(known)
     names = [name for name in known if name in shown and sweep in (None, name)]
     return [
-        f"{one.sweep}: {one.ended} trials have ended, {one.open} are open (`nightshift resume {one.sweep}`, if it "
-        "does not run already)"
+        f"{one.sweep}: {one.ended} trials have ended, {one.open} are open "
+        f"(`{resume_command(storage, one.sweep)}`, if it does not run already)"
         for one in pending(storage, names)
     ]

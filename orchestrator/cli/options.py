@@ -98,9 +98,9 @@ class Setup:
     @property
     def where(self) -> Path:
         """The storage."""
-        from orchestrator.preflight import default_storage
+        from orchestrator.storage import storage_folder
 
-        return self.storage or default_storage()
+        return storage_folder(self.storage)
 
     def values(self, experiment: "Experiment") -> dict[str, Any]:
         """``stage.field`` or ``data.NAME.root`` → value, from --config, --init and --set; --set wins.

@@ -35,10 +35,10 @@ def predict(
     """
     from orchestrator.cli.bar import bar
     from orchestrator.predictions import FORMATS, describe, list_images, names_of, pack, require_new
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import storage_folder
     from orchestrator.weights import find_weights
 
-    path = find_weights(checkpoint, storage or default_storage(), weights)
+    path = find_weights(checkpoint, storage_folder(storage), weights)
     images, others, hidden = list_images(data)
     names = names_of(images, data, format)
     wanted = FORMATS[format]

@@ -22,15 +22,15 @@ def report(
     Example: `nightshift report --sweep demo-loss_alpha --output demo.html`
     """
     from orchestrator.cli.output import naming_skipped_files
-    from orchestrator.preflight import default_storage
     from orchestrator.reporting import gather
+    from orchestrator.storage import storage_folder
     from results import leaderboard
     from results.report import MAX_CHAPTERS, render, write
     from trainers.data.label_spaces import COLORS
 
     if output.is_dir():
         raise UserError(f"--output {output} is a folder; name a file in it, such as {output / 'report.html'}")
-    source = "published" if published else storage or default_storage()
+    source = "published" if published else storage_folder(storage)
     with naming_skipped_files():
         rows = leaderboard.load(source) if not sweep else _of_sweeps(source, sweep)
         curves = _curves(source, rows)

@@ -66,7 +66,7 @@ def show(
         _print_fields(graph)
         return
     chosen = find_arms(graph, arms)
-    here = place(graph, chosen, request, bar)
+    here = place(graph, chosen, request, bar, only_look=True)
     trials = [
         Trial.of(graph, arm, {}, Seeds(setup.seed, setup.seed, setup.seed_scope or "declared"), here) for arm in chosen
     ]

@@ -20,19 +20,22 @@ def doctor(
     Example: `nightshift doctor --repair`
     """
     from orchestrator.doctor import examine
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import existing_storage
 
-    findings = list(examine((storage or default_storage()).resolve()))
+    findings = list(examine(existing_storage(storage)))
     left = 0
     for finding in findings:
         mended = repair and finding.repair is not None
         if mended and finding.repair is not None:
-            finding.repair()
+            try:
+                finding.repair()
+            except OSError as error:
+                mended = False
+                typer.echo(f"{finding.path} could not be mended: {error}", err=True)
         left += not mended
         if not json:
-            typer.echo(
-                f"{finding.path}: {finding.problem} — {finding.remedy if mended else 'would be ' + finding.remedy}"
-            )
+            remedy = finding.remedy if mended or finding.repair is None else f"would be {finding.remedy}"
+            typer.echo(f"{finding.path}: {finding.problem} — {remedy}")
     if json:
         lines = [{"path": str(one.path), "problem": one.problem, "remedy": one.remedy} for one in findings]
         typer.echo(json_module.dumps(lines))
@@ -50,10 +53,10 @@ def gc(
 
     Example: `nightshift gc --delete`
     """
-    from orchestrator.doctor import garbage, remove
-    from orchestrator.preflight import default_storage
+    from orchestrator.garbage import garbage, remove
+    from orchestrator.storage import existing_storage
 
-    found = garbage((storage or default_storage()).resolve())
+    found = garbage(existing_storage(storage))
     for one in found:
         typer.echo(f"{one.size_bytes / 1e6:9.1f} MB  {one.path}  ({one.why})")
     total = sum(one.size_bytes for one in found)

@@ -13,6 +13,10 @@ def submit(
         typer.Option(help="The cluster's dashboard. [default: $RAY_API_SERVER_ADDRESS or http://127.0.0.1:8265]"),
     ] = None,
     folder: Annotated[Path, typer.Option(help="The code that is sent.")] = Path(),
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Send this file although it looks like a secret; a pattern of .gitignore's. Repeatable."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job's output until it ends.")] = True,
 ) -> None:
     """Send this folder and a command to a Ray cluster; the same command again continues what was interrupted.
@@ -22,13 +26,14 @@ def submit(
     import tempfile
 
     from orchestrator.cli import app
+    from orchestrator.parcel import pack
     from orchestrator.signals import Interrupted
-    from orchestrator.submit import check_command, client, follow, pack, send
+    from orchestrator.submit import check_command, client, follow, send
 
     verbs = [command.name for command in app.registered_commands if command.name not in (None, "submit")]
     check_command(words, [name for name in verbs if name])
-    parcel = pack(folder.resolve())
-    typer.echo(f"{len(parcel.files)} files, {parcel.size_bytes / 1e6:.1f} MB", err=True)
+    parcel = pack(folder.resolve(), include=include or ())
+    typer.echo(parcel.describe(), err=True)
     jobs, where = client(address)
     with tempfile.TemporaryDirectory(prefix="nightshift-") as staged:
         parcel.copy_to(Path(staged))

@@ -105,12 +105,12 @@ def resume(
 
     Example: `nightshift resume demo-loss_alpha --trials 12 --retry failed`
     """
-    from orchestrator.preflight import default_storage
     from orchestrator.start import Retry, extended, load_request
+    from orchestrator.storage import existing_storage
 
     if trial and not retry:
         raise UserError(f"--trial {trial} says which trial --retry runs again; add --retry failed or --retry diverged")
-    where = storage or default_storage()
+    where = existing_storage(storage)
     request = extended(load_request(where.resolve(), name), trials=trials, seeds=seeds, hours=hours)
     _start(request, where, Retry(frozenset({retry} if retry else ()), trial))
 
@@ -131,10 +131,10 @@ def confirm(
     Example: `nightshift confirm demo-loss_alpha --top 3 --seeds 3`
     """
     from orchestrator.confirm import confirmation
-    from orchestrator.preflight import default_storage
+    from orchestrator.storage import existing_storage
 
     form = output.form
-    where = (storage or default_storage()).resolve()
+    where = existing_storage(storage)
     _start(confirmation(where, name, top=top, seeds=seeds), where, form=form)
 
 
@@ -144,9 +144,10 @@ def _start(
     """Prepare, run, and print the leaderboard, or what a confirmation found."""
     from orchestrator.files import naming_full_disk
     from orchestrator.start import prepare
+    from orchestrator.storage import resume_command
 
     what = prepare(request, storage, retry, bar)  # Before Ray and pandas are imported: a mistake is answered at once.
-    with naming_full_disk(what.place.storage, f"nightshift resume {request.name}"):
+    with naming_full_disk(what.place.storage, resume_command(what.place.storage, request.name)):
         _search(request, what, form)
 
 
@@ -164,6 +165,8 @@ def _search(request: "SweepRequest", what: "Sweep", form: options.Format) -> Non
         search = Search(what, ledger)
         changes = software_changes(ledger)
         with Progress(search.total, done=len(search.known), verbose=False) as progress:
+            for note in search.notes:
+                progress.note(note)
             if changes:
                 progress.note(f"since the last start of {ledger.name}: {changes}")
             if search.known:

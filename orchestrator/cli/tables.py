@@ -14,34 +14,42 @@ from orchestrator.cli.console import Console, standard_output
 
 def print_overview(storage: Path, sweep: str, trials: Sequence[str] | None = None, *, most: int | None = None) -> None:
     """The leaderboard of a sweep (of some of its trials, ``most`` lines) as a table, and where the rows lie."""
-    from results.leaderboard import load
+    from results.leaderboard import load, not_compared
 
     rows = load(storage, sweep=sweep)
     if trials is not None:
         rows = rows[rows["trial"].isin(trials)]
     console = standard_output()
-    table = overview(rows)
+    table, apart = overview(rows), not_compared(rows)
     show_frame(table.head(most or len(table)), title=f"{sweep}: best checkpoint of each configuration", console=console)
     if most is not None and len(table) > most:
         rest = f"the best {most} of {len(table)} configurations; `nightshift leaderboard --sweep {sweep}` shows all"
         console.print(rest, soft_wrap=True)
+    for note in apart:
+        console.print(note, soft_wrap=True, markup=False)
     console.print(f"{len(rows)} rows of {rows['trial'].nunique()} trials in {storage / 'leaderboard'}", soft_wrap=True)
 
 
 def overview(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per configuration: varied fields, seeds, and for each evaluation set the mean mIoU (%) of ``best``.
 
-    Sorted by the set that checkpoints were selected on. Configurations that never finished come last.
+    Sorted by the set that checkpoints were selected on; where not all lines were scored on the same there, a column
+    says on what, and those that were stand together. Of a set that a configuration was scored on twice, the newest
+    counts. Configurations that never finished come last.
     """
+    from orchestrator.cli.views import scored_on
     from results.leaderboard import CONFIG, by_config
 
     table = by_config(rows[(rows["checkpoint"] == "best") | (rows["status"] != "finished")])
+    table = table.assign(scored=scored_on(table))
+    texts = list(dict.fromkeys(table["scored"].dropna()))  # Of each set, what was scored last comes first.
     roles = rows.dropna(subset=["evaluation_set"]).drop_duplicates("evaluation_set")
     ordered = roles.sort_values(["split_role", "evaluation_set"], ascending=[False, True])["evaluation_set"].tolist()
     varied = [name for name in table.columns if name.startswith("params.")]
     lines = []
     for _, group in table.groupby(CONFIG, dropna=False, sort=False):
         first = group.iloc[0]
+        group = group.drop_duplicates("evaluation_set")
         line = {name.removeprefix("params."): first[name] for name in ("experiment", "arm", *varied)}
         means = dict(zip(group["evaluation_set"], group["mean"], strict=True))
         spreads = dict(zip(group["evaluation_set"], group["sd"], strict=True))
@@ -53,7 +61,10 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
         ended = {status: int(group[status].max()) for status in ("pruned", "diverged", "failed")}
         line["ended otherwise"] = ", ".join(f"{count} {status}" for status, count in ended.items() if count)
         line["config"] = first["config_hash"]
-        lines.append((-(means.get(ordered[0]) or 0.0) if ordered else 0.0, line))
+        if texts and ordered:
+            line["scored on"] = group.set_index("evaluation_set")["scored"].get(ordered[0])
+        block = texts.index(line["scored on"]) if line.get("scored on") in texts else len(texts)
+        lines.append(((block, -(means.get(ordered[0]) or 0.0) if ordered else 0.0), line))
     frame = pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])])
     return frame.drop(columns=[name for name in ("ended otherwise",) if name in frame and not frame[name].any()])
 

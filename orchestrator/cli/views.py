@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from results.columns import PROTOCOL_OF_SCORE, scored_columns
 from results.schema import SCORE_NAMES, STATUSES
+from results.scored import described
 
 RAW_ROWS = ("sweep", "trial", "arm", "seed", "evaluation_set", "checkpoint", "miou", "pixel_accuracy", "status")
 _SCORES = {*SCORE_NAMES, "worst_iou"}
@@ -16,7 +18,9 @@ def configurations(table: pd.DataFrame) -> pd.DataFrame:
     lines = pd.DataFrame(
         {
             **_named(table, ("experiment", "preset", "seed_scope", "arm", *_params(table))),
-            **_named(table, ("evaluation_set", "checkpoint", "place")),
+            **_named(table, ("evaluation_set", "checkpoint")),
+            "scored on": scored_on(table),
+            "place": table["place"],
             _header(metrics): _spread(table, metrics),
             "95 % interval": _intervals(table["low"], table["high"], metrics),
             "seeds": table["n"],
@@ -34,6 +38,7 @@ def comparison(table: pd.DataFrame) -> pd.DataFrame:
     lines = pd.DataFrame(
         {
             **_named(table, ("experiment", "preset", "seed_scope", "evaluation_set", "checkpoint", "metric")),
+            "scored on": scored_on(table),
             "baseline": _labels(table, "baseline"),
             "other": _labels(table, "other"),
             "baseline mean": _numbers(table["baseline_mean"], metrics),
@@ -59,6 +64,7 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
         {
             **_named(table, ("experiment", "preset", "seed_scope", "arm", *_params(table))),
             **_named(table, ("evaluation_set", "checkpoint")),
+            "scored on": scored_on(table),
             "front": ["yes" if value else "" for value in table["on_front"]],
             _header(score): _numbers(renamed["mean"], score),
             "95 % interval": _intervals(renamed["low"], renamed["high"], score),
@@ -78,6 +84,7 @@ def classes(table: pd.DataFrame) -> pd.DataFrame:
     if {"arm", "config_hash"} <= set(shown) and table.groupby("arm")["config_hash"].nunique().max() == 1:
         shown.remove("config_hash")
     parts = [table[name].astype("str") for name in [*shown, "evaluation_set"]]
+    parts += [one.astype("str") for one in [scored_on(table)] if one is not None]
     column = parts[0] if parts else pd.Series(dtype="str")
     for part in parts[1:]:
         column = column + " " + part
@@ -117,6 +124,7 @@ def optimism(table: pd.DataFrame) -> pd.DataFrame:
             "optimism": [_number(value, "miou", "+") for value in table["optimism"]],
             "95 % interval": _intervals(table["low"], table["high"], miou, "+"),
             "seeds": table["n"],
+            "note": table["note"],
         }
     )
     return _without_empty(lines)
@@ -166,6 +174,21 @@ def notes(table: pd.DataFrame) -> list[str]:
 
 def _named(table: pd.DataFrame, names: Iterable[str]) -> dict[str, pd.Series]:
     return {name.removeprefix("params."): table[name] for name in names}
+
+
+def scored_on(table: pd.DataFrame) -> pd.Series | None:
+    """What lines were scored on, where lines of one evaluation set differ in it."""
+    metric = table["metric"].iloc[0] if "metric" in table and len(table) else "miou"
+    metric = table["score"].iloc[0] if "score" in table and len(table) else metric
+    columns = scored_columns(metric)
+    if not set(columns) <= set(table.columns):
+        return None
+    scored = table[[*columns]].astype("object")
+    told = pd.Series(
+        [described(one) for one in scored.where(scored.notna(), None).itertuples(index=False, name=None)], table.index
+    )
+    by_name = [table[name] for name in PROTOCOL_OF_SCORE]
+    return told if len(table) and told.groupby(by_name, dropna=False).nunique().max() > 1 else None
 
 
 def _params(table: pd.DataFrame) -> list[str]:

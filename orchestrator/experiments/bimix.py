@@ -20,14 +20,16 @@ logits of a test by class weights; those without are s = 0. The release's .16 wa
 
 Source: the Bi-Mix document (arms and ablations); ygjwd12345/BiMix and W-zx-Y/DANNet (settings).
 Differs: ``real`` takes PSPNet-ResNet101, trained here, and 100 000 steps for every arm, where DANNet takes 50 000;
-    labels are compared at the images' 540×960, not at 1080×1920. In the release consistency is all that one direction
-    is, so without it that direction is off; ``no_consistency`` therefore keeps the light losses on its mix.
+    night is read at 540×960, and predictions are resized to the labels' 1080×1920 before they are compared. In the
+    release consistency is all that one direction is, so without it that direction is off; ``no_consistency`` therefore
+    keeps the light losses on its mix.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.experiments.adaptation import SMALL_MIX, SMALL_TEACHER, Study
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import IMAGES
 from orchestrator.graph import Evaluation, Experiment, Stage
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
@@ -177,7 +179,7 @@ def real() -> Experiment:
     add_arms(study, candidates=100, **size, pair_augmentation=AugmentationConfig(scale_min=0.9, scale_max=1.1, **crop))
     for name in ("dannet", "bimix_as_released", "bimix"):
         study.add_weighted_rows(name, list(study.report), STRENGTHS)
-    return _experiment(study, "real", fda="fda_beta")
+    return scored_at_label_size(_experiment(study, "real", fda="fda_beta"))
 
 
 def _experiment(study: Study, preset: str, *, fda: str) -> Experiment:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.experiments.growing import GrowingGraph
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import CHECKPOINTS, Arm, Evaluation, Experiment, Stage
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig
@@ -194,7 +195,7 @@ def real() -> Experiment:
         clear="cityscapes/val:-400",
         inference={"inference_height": 256, "inference_width": 512},
     )
-    return study.experiment("real")
+    return scored_at_label_size(study.experiment("real"))
 
 
 PRESETS = {"toy_city": toy_city, "real": real}

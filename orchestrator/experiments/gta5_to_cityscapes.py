@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.experiments.adaptation import DOCUMENT, RECIPE, SMALL_MIX, SMALL_RECIPE, SMALL_TEACHER
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig, PhotometricConfig
@@ -123,7 +124,7 @@ def real() -> Experiment:
                 fields["batch_mean_size"] = BATCH_MEAN_SIZE
             stages |= evaluation_stages(f"train_{name}", {f"{name}:{role}": split}, **fields)
         arms[name] = _arm(name, select=f"{datasets[one.on]}_select", report=("cityscapes_val",))
-    return _experiment("real", stages, arms)
+    return scored_at_label_size(_experiment("real", stages, arms))
 
 
 def toy_city() -> Experiment:

@@ -29,6 +29,7 @@ from typing import Any
 
 from orchestrator.experiments import label_to_image
 from orchestrator.experiments.adaptation import Study
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import toy_city as toy_city_gaps
 from orchestrator.graph import Experiment, Stage
 from trainers.components.configs import AugmentationConfig, NetworkConfig, OptimizerConfig, PhotometricConfig
@@ -204,7 +205,7 @@ def real() -> Experiment:
         report={"cityscapes_val": "cityscapes/val"},
     )
     colors = PhotometricConfig(probability=0.5)
-    return experiment(
+    graph = experiment(
         "real",
         study,
         generators=label_to_image.real(),
@@ -214,6 +215,7 @@ def real() -> Experiment:
         rare_classes={"temperature": 0.01},
         fda_beta=0.01,
     )
+    return scored_at_label_size(graph)
 
 
 PRESETS = {"toy_city": toy_city, "real": real}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import toy_city as toy_city_gaps
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
 from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
@@ -120,7 +121,7 @@ def real() -> Experiment:
     200 images of train are left out of both trainings, to select by: the release trains on all 2975. The judge is the
     published check's network; its recipe of 90 epochs is ours.
     """
-    return experiment(
+    graph = experiment(
         "real",
         segmenter=SupervisedConfig(
             train=("cityscapes/train:2775",),
@@ -150,6 +151,7 @@ def real() -> Experiment:
         before={},
         data={},
     )
+    return scored_at_label_size(graph)
 
 
 PRESETS = {"toy_city": toy_city, "real": real}

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.night_rows import BETTER, CONVERTED, LOSSES, PLAIN, ROWS, VARIANTS, Row
 from orchestrator.experiments.night_translation import NightTranslation, camvid_study, real_study, toy_study
 from orchestrator.experiments.toy_city import DOMAINS, HELD_OUT, IMAGES
@@ -290,5 +291,5 @@ def camvid() -> SelfTraining:
 PRESETS = {
     "toy_city": lambda: toy_city().experiment("toy_city", fda_space="fda_beta_small"),
     "camvid": lambda: camvid().experiment("camvid", fda_space="fda_beta_small"),
-    "real": lambda: real().experiment("real", fda_space="fda_beta"),
+    "real": lambda: scored_at_label_size(real().experiment("real", fda_space="fda_beta")),
 }

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.experiments.camvid import camvid
 from orchestrator.experiments.growing import GrowingGraph
+from orchestrator.experiments.label_size import scored_at_label_size
 from orchestrator.experiments.toy_city import DOMAINS, IMAGES
 from orchestrator.graph import Arm, Evaluation, Experiment, Stage, evaluation_stages
 from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
@@ -278,5 +279,5 @@ def camvid_study() -> NightTranslation:
 PRESETS = {
     "toy_city": lambda: toy_study().experiment("toy_city"),
     "camvid": lambda: camvid_study().experiment("camvid"),
-    "real": lambda: real_study().experiment("real"),
+    "real": lambda: scored_at_label_size(real_study().experiment("real")),
 }

@@ -60,8 +60,10 @@ def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material, ma
     from results.report import changes, ranking, search
 
     sections = _sections()
+    rows, apart = one_scored(rows, material.objective)
     ranked = ranking.rank(rows, material.objective)
     return {
+        "apart": apart,
         "name": rows["sweep"].iloc[0],
         "experiment": ", ".join(dict.fromkeys(rows["experiment"].dropna())),
         "preset": ", ".join(dict.fromkeys(rows["preset"].dropna())),
@@ -80,6 +82,18 @@ def chapter(rows: "pd.DataFrame", curves: "pd.DataFrame", material: Material, ma
         "endings": sections.endings(rows),
         "provenance": sections.provenance(rows),
     }
+
+
+def one_scored(rows: "pd.DataFrame", objective: str | None) -> tuple["pd.DataFrame", list[str]]:
+    """The rows of a sweep that can be compared, the newest ones, and why the others are left out."""
+    from results.columns import SCORED_OF_OBJECTIVE
+    from results.scored import newest, not_compared
+
+    apart = []
+    for metric in ("miou", *([objective] if objective in SCORED_OF_OBJECTIVE else [])):
+        apart += not_compared(rows, metric)
+        rows = newest(rows, metric)
+    return rows, apart
 
 
 def write(path: Path, html: str) -> None:

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -60,12 +61,41 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
-def run_with_kills(
-    words: list[str], log: Path, moments: list[Callable[[], bool]], *, steps: Path, seconds: float
-) -> int:
-    """Start the command, kill it when the first of ``moments`` says so, start it again, and so on; then let it end.
+WAYS = ("SIGKILL", "SIGINT", "SIGINT twice", "SIGTERM", "SIGHUP")
+"""How a driver ends; all but the first reach its whole process group, as from a terminal."""
 
-    Returns how many kills there were: fewer than moments where the command ended first. ``seconds`` limits each start.
+
+def end_driver(process: subprocess.Popen[bytes], way: str) -> int:
+    """End the driver in one of ``WAYS``; its exit code, once nothing that it started is left."""
+    if way == "SIGKILL":
+        kill_tree(process)
+        return process.returncode
+    family = psutil.Process(process.pid).children(recursive=True)
+    name, _, twice = way.partition(" ")
+    for _ in range(2 if twice else 1):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, getattr(signal, name))
+        time.sleep(0.1)
+    code = process.wait(timeout=90)
+    left = psutil.wait_procs(family, timeout=20)[1]
+    assert not left, f"{way} left {[member.name() for member in left]}"
+    return code
+
+
+def run_with_kills(
+    words: list[str],
+    log: Path,
+    moments: list[Callable[[], bool]],
+    *,
+    steps: Path,
+    seconds: float,
+    ways: Sequence[str] = ("SIGKILL",),
+    codes: Counter[tuple[str, int]] | None = None,
+) -> int:
+    """Start the command, end it when the first of ``moments`` says so, start it again, and so on; then let it end.
+
+    ``ways`` take turns; ``codes`` counts how each ended. Returns how many ends there were: fewer than moments where the
+    command ended first. ``seconds`` limits each start.
     """
     kills = 0
     while True:
@@ -77,14 +107,16 @@ def run_with_kills(
                 if kills < len(moments) and moments[kills]():
                     break
                 time.sleep(0.05)
+            else:
+                assert process.returncode == 0, log.read_text()[-3000:]
+                return kills
+            way = ways[kills % len(ways)]
+            code = end_driver(process, way)
         finally:
-            is_killed = process.poll() is None
             kill_tree(process)
-        if is_killed:
-            kills += 1
-            continue
-        assert process.returncode == 0, log.read_text()[-3000:]
-        return kills
+        kills += 1
+        if codes is not None:
+            codes[way, code] += 1
 
 
 def random_moments(steps: Path, count: int, *, total: int, seed: int, longest: float) -> list[Callable[[], bool]]:

@@ -1,6 +1,9 @@
-"""``kill -9`` of the driver with everything it started, at random moments: nothing is lost, nothing is doubled."""
+"""The driver killed, interrupted or hung up at random moments: nothing is lost, nothing is doubled."""
 
+import signal
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.preflight import num_cpus
 from tests.integration.chaos import (
     CHECKPOINT_EVERY_STEPS,
+    WAYS,
     assert_same_results,
     command,
     random_moments,
@@ -19,7 +23,9 @@ from tests.integration.chaos import (
 )
 
 
-def check_kills(tmp_path: Path, *, trials: int, kills: int, steps: int, longest: float) -> None:
+def check_kills(
+    tmp_path: Path, *, trials: int, kills: int, steps: int, longest: float, ways: Sequence[str] = ("SIGKILL",)
+) -> None:
     options = ("--trials", str(trials), "--set", f"train.loop.steps={steps}")
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     began = time.monotonic()
@@ -27,7 +33,8 @@ def check_kills(tmp_path: Path, *, trials: int, kills: int, steps: int, longest:
     middle = time.monotonic()
     log, executed = tmp_path / "rough.log", tmp_path / "rough.steps"
     moments = random_moments(executed, kills, total=trials * steps, seed=1, longest=longest)
-    done = run_with_kills(command(rough, *options), log, moments, steps=executed, seconds=2400)
+    codes: Counter[tuple[str, int]] = Counter()
+    done = run_with_kills(command(rough, *options), log, moments, steps=executed, seconds=2400, ways=ways, codes=codes)
     end = time.monotonic()
     assert done == kills, f"the sweep ended after {done} of {kills} kills: the trials are too short"
 
@@ -51,8 +58,12 @@ def check_kills(tmp_path: Path, *, trials: int, kills: int, steps: int, longest:
     print(
         f"\n{kills} kills, {trials} trials in {attempts} attempts, {len(resumed_steps(log.read_text()))} trainings "
         f"continued, re-done steps {sum(redone)} of {trials * steps} (at most {max(redone, default=0)} at once), "
-        f"{middle - began:.0f} s undisturbed, {end - middle:.0f} s with kills"
+        f"{middle - began:.0f} s undisturbed, {end - middle:.0f} s with kills, rows {len(found)}; "
+        f"exit codes: {', '.join(f'{way} {code} x {count}' for (way, code), count in codes.items())}"
     )
+    for way, code in codes:
+        number = int(getattr(signal, way.partition(" ")[0]))
+        assert code in (128 + number, -number), f"{way} ended with {code}"  # Negative: before Python could answer.
 
 
 @pytest.mark.integration
@@ -64,7 +75,7 @@ def test_two_kills_of_a_sweep_of_three_trials_lose_and_double_nothing(tmp_path: 
 
 @pytest.mark.slow
 def test_twenty_kills_of_a_sweep_of_twelve_trials_lose_and_double_nothing(tmp_path: Path) -> None:
-    check_kills(tmp_path, trials=12, kills=20, steps=60, longest=1.5)
+    check_kills(tmp_path, trials=12, kills=20, steps=60, longest=1.5, ways=WAYS)
 
 
 @pytest.mark.integration

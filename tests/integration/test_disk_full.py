@@ -48,7 +48,7 @@ def test_a_sweep_on_a_full_disk_stops_in_one_line_and_resumes(nightshift, tmp_pa
     assert done.returncode == 0, done.stderr[-3000:]
     assert (out / "first").read_text().strip() == "2", done.stderr[-3000:]
     (told,) = [line for line in done.stderr.splitlines() if line.startswith("nightshift: ")]
-    for part in (str(disk), "is full", "MB are free", "`nightshift resume one` continues"):
+    for part in (str(disk), "is full", "MB are free", f"`nightshift resume one --storage {disk}` continues"):
         assert part in told
     assert "Traceback" not in done.stderr
     assert (out / "doctor").read_text() == "0 problems, 0 mended\n"

@@ -60,7 +60,8 @@ def test_what_is_stopped_has_saved_says_what_is_open_and_goes_on_there(nightshif
     assert process.wait(timeout=60) == 128 + number, process.err.read_text()
     last_line = process.err.read_text().splitlines()[-1]
     assert f"0 of {2 if words[0] == 'sweep' else 1} trials have ended" in last_line
-    assert ("`nightshift resume x" if words[0] == "sweep" else "`nightshift run demo") in last_line
+    again = f"`nightshift resume x --storage {tmp_path}`" if words[0] == "sweep" else "`nightshift run demo"
+    assert again in last_line
     assert "Traceback" not in process.err.read_text()
     assert process.out.read_text() == "", "no leaderboard of a sweep that has not ended"
     assert psutil.wait_procs(started, timeout=10)[1] == []

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.artifacts import Store
+from orchestrator.artifacts import Artifact, DamagedArtifact, Store
 from orchestrator.graph import Seeds
 from tests.orchestrator import fakes
 from trainers.context import PlainContext
@@ -38,8 +39,8 @@ def test_what_is_published_is_found_with_its_result(tmp_path):
     assert artifact.result == {"steps": 3}
     assert artifact.seconds == 1.5
     assert set(artifact.manifest["files"]) == {"value.txt", "deep/more.txt"}
-    assert store.damage(artifact) is None
-    assert [one.folder for one in store.manifests("fake")] == [artifact.folder]
+    assert artifact.verified() is artifact
+    assert [one.folder for one in store.published("fake")] == [artifact.folder]
 
 
 def test_the_manifest_is_written_when_all_else_is_there(tmp_path, monkeypatch):
@@ -72,7 +73,7 @@ def test_a_folder_without_a_manifest_is_no_artifact(tmp_path):
     folder.mkdir(parents=True)
     (folder / "value.txt").write_text("torn")
     assert store.find("fake", "k1") is None
-    assert list(store.manifests("fake")) == []
+    assert list(store.published("fake")) == []
 
 
 def test_the_first_of_two_publications_stays(tmp_path):
@@ -81,15 +82,14 @@ def test_the_first_of_two_publications_stays(tmp_path):
     second = store.root / "aside"
     fill(store, "second").rename(second)
     artifact = publish(store, second)
-    assert (artifact.folder / "value.txt").read_text() == "first"
-    assert store.damage(artifact) is None
+    assert (artifact.file("value.txt")).read_text() == "first"
     assert not second.exists()
 
 
 PUBLISH = """
 import sys, time
 from pathlib import Path
-from orchestrator.artifacts import Store
+from orchestrator.artifacts import Artifact, DamagedArtifact, Store
 storage, number = Path(sys.argv[1]), sys.argv[2]
 output = storage / f"aside-{number}"
 output.mkdir()
@@ -111,7 +111,6 @@ def test_of_many_processes_that_publish_at_once_one_wins_whole(tmp_path):
     assert [process.wait(60) for process in processes] == [0] * 4
     store = Store(tmp_path)
     artifact = store.find("fake", "k1")
-    assert store.damage(artifact) is None
     assert {path.read_text() for path in artifact.folder.glob("*.txt")} == {artifact.result["by"]}
     assert list(tmp_path.glob("aside-*")) == []
 
@@ -137,15 +136,20 @@ def test_damage_names_the_file(tmp_path, kind):
     store = Store(tmp_path)
     artifact = publish(store, fill(store))
     DAMAGE[kind](artifact.folder / "deep" / "more.txt")
-    assert str(artifact.folder / "deep" / "more.txt") in store.damage(artifact)
+    named = re.escape(str(artifact.folder / "deep" / "more.txt"))
+    with pytest.raises(DamagedArtifact, match=f"{named} .*doctor --repair"):
+        store.find("fake", "k1")
+    with pytest.raises(DamagedArtifact, match=named):
+        artifact.file("deep/more.txt")
+    assert artifact.file("value.txt").read_text() == "weights", "of the others one is told nothing"
 
 
 def test_what_was_whole_once_is_not_read_again(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    artifact = publish(store, fill(store))
-    assert store.damage(artifact) is None
+    publish(store, fill(store))
+    store.find("fake", "k1")
     monkeypatch.setattr("orchestrator.artifacts.hash_file", lambda *path, **options: pytest.fail("read again"))
-    assert store.damage(artifact) is None
+    assert Store(tmp_path).find("fake", "k1") is not None
 
 
 @pytest.mark.usefixtures("fake_methods")
@@ -238,7 +242,7 @@ def test_a_row_s_training_is_made_again_where_only_its_evaluations_are_left(tmp_
     tmp_path.mkdir(exist_ok=True)
     assert run().training == {"value": 0}
     (Store(tmp_path).folder("fake", one.planned["train"].key) / "value.txt").write_text("harm")
-    Store._verified.clear()  # As in another process.
+    Artifact._verified.clear()  # As in another process.
     again = run()
     assert again.training == {"value": 0}
     assert [stage["name"] for stage in again.stages if not stage["hit"]] == ["train"]
@@ -268,7 +272,7 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path):
     artifact = publish(store, fill(store))
     path = artifact.folder / "manifest.json"
     path.write_text(path.read_text()[:40])
-    with pytest.raises(UserError, match=r"manifest .* is damaged .* move it away") as caught:
+    with pytest.raises(UserError, match=r"manifest .* is damaged .*doctor.*moves it away") as caught:
         Store(tmp_path).find("fake", "k1")
     assert str(path) in str(caught.value)
 

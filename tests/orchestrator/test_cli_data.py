@@ -115,6 +115,7 @@ def test_data_translate_puts_a_folder_through_a_trained_translator(nightshift, t
     """As trained and kept under a key; another translator is another artifact, a direction that it lacks is refused."""
     import torch
 
+    from tests.orchestrator import fakes
     from tests.trainers.data.miniatures import cityscapes, foggy_cityscapes
     from trainers.data.datasets import DataSplit
     from trainers.translation.dfs_config import UNetConfig
@@ -128,6 +129,7 @@ def test_data_translate_puts_a_folder_through_a_trained_translator(nightshift, t
         folder.mkdir(parents=True)
         torch.save({"weights": UNet(small).state_dict(), "step": 1}, folder / "best.pt")
         write_translator(folder, "dfs", generator=small, source=ends[0], target=ends[1])
+        fakes.seal(folder)
     root = foggy_cityscapes(tmp_path / "foggy")
     words = ("--dataset", "foggy_cityscapes", "--root", root, "--split", "train_beta_0.02", "--storage", tmp_path / "s")
     made = [nightshift("data", "translate", f"artifact:{key}", *words) for key in ("aa", "bb", "aa")]

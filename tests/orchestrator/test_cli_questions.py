@@ -201,7 +201,7 @@ def test_a_sweep_in_progress_shows_its_rows_and_how_many_are_open(nightshift, bo
     )
     done = nightshift("leaderboard", "--storage", board)
     # Eight trials, of which one has ended.
-    assert "one: 1 trials have ended, 7 are open (`nightshift resume one`" in done.out
+    assert f"one: 1 trials have ended, 7 are open (`nightshift resume one --storage {board}`" in done.out
     assert "51.5 ± 5.8" in done.out
     assert done.err == ""
 

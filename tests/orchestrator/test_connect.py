@@ -69,6 +69,18 @@ def test_whatever_ray_says_when_it_does_not_start_is_one_line_with_a_cure(monkey
     assert cure in str(caught.value)
 
 
+@pytest.mark.parametrize("folders", [[], ["/checkout"]])
+def test_workers_import_from_nowhere_but_where_the_driver_does(monkeypatch, folders):
+    """What Ray adds to the list in ``init`` is the working directory; installed packages need no entry at all."""
+    monkeypatch.setattr(cluster, "our_folders", lambda: folders)
+    monkeypatch.setattr(cluster, "require_same_code", lambda: None)
+    given = {}
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    connect()
+    given["job_config"]._py_driver_sys_path.extend(["/the/working/directory"])
+    assert list(given["job_config"]._py_driver_sys_path) == folders
+
+
 def test_a_cluster_that_nobody_answers_for_is_refused_in_seconds(monkeypatch):
     """Ray itself would try for more than three minutes without a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -116,7 +116,7 @@ def one_line(error):
     text = str(error)
     assert isinstance(error, DiskFull)
     assert "\n" not in text
-    for part in ("is full", "MB are free", "`nightshift resume one` continues"):
+    for part in ("is full", "MB are free", "`nightshift resume one --storage "):
         assert part in text, text
     return text
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator.artifacts import Store
-from orchestrator.doctor import examine, garbage, remove
+from orchestrator.doctor import examine
+from orchestrator.garbage import garbage, remove
 from orchestrator.ledger import Ledger
 from results.store import write_scores
 from trainers.errors import UserError
@@ -22,6 +23,9 @@ def artifact(storage, key, *, files=("a.txt",)):
     made = store.publish(output, method="fake", key=key, content={"config": {}}, result={}, seconds=1.0)
     store.forget_partial(key)
     return made
+
+
+ATTEMPT = {"varied": {}, "seed": 0}
 
 
 def row(stages, **changes):
@@ -41,7 +45,8 @@ def test_a_whole_storage_has_no_problem(tmp_path):
     artifact(tmp_path, "k1")
     ledger = Ledger(tmp_path, "s")
     ledger.open({"experiment": "e"})
-    ledger.write("asked", "c0000", {"params": {}})
+    ledger.write("asked", "c0000", {"params": {}, "base": "b"})
+    ledger.finish("t0", ledger.begin("t0", ATTEMPT), {"status": "failed", "scores": {}})
     write_scores(tmp_path, [row(["k1"])])
     assert problems(tmp_path) == []
 
@@ -138,9 +143,9 @@ def test_what_a_trial_of_a_sweep_may_still_need_is_no_garbage(tmp_path):
     for key in ("of a killed one", "of a pruned one", "of a failed one"):
         unfinished(tmp_path, key)
     ledger = Ledger(tmp_path, "s")
-    ledger.begin("killed", {"keys": ["made for a killed one", "of a killed one"]})
+    ledger.begin("killed", {**ATTEMPT, "keys": ["made for a killed one", "of a killed one"]})
     for status in ("failed", "pruned"):
-        ledger.begin(status, {"keys": [f"made for a {status} one", f"of a {status} one"]})
+        ledger.begin(status, {**ATTEMPT, "keys": [f"made for a {status} one", f"of a {status} one"]})
         ledger.finish(status, 0, {"status": status, "scores": {}})
     assert {one.path.name for one in garbage(tmp_path)} == {"made for a pruned one", "of a pruned one"}
 

@@ -13,6 +13,7 @@ from orchestrator.overrides import (
     read_config_files,
     split_roots,
 )
+from tests.orchestrator.fakes import seal
 from trainers.errors import UserError
 
 
@@ -39,6 +40,7 @@ def test_features_name_a_segmenter_s_artifact_by_its_key(tmp_path):
     folder = tmp_path / "artifacts" / "supervised" / "57aa01"
     folder.mkdir(parents=True)
     (folder / "best.pt").touch()
+    seal(folder)
     given = {"dfs.features": "segmenter@1:artifact:57a", "unit.features": "segmenter:artifact:57aa01",
              "other.features": "vgg16:artifact:57a", "train.select": "camvid/day_val", "loop.steps": 3}  # fmt: skip
     found = artifact_features(given, tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.predictions import FORMATS, list_images, names_of, pack
+from tests.orchestrator.fakes import seal
 from trainers.data.label_spaces import CITYSCAPES, COLORS
 
 CITY = ["berlin_000000_000019_leftImg8bit.png", "bielefeld_000000_052461_leftImg8bit.png"]
@@ -34,6 +35,7 @@ def segmenter(tmp_path_factory):
     weights = build_segmenter(NetworkConfig(), pretrained=False).state_dict()
     torch.save({"weights": weights, "step": 7}, folder / "best.pt")
     write_description(folder, Trained(NetworkConfig(), 32, 64))
+    seal(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ from orchestrator.reporting import PNG, gather, importance
 from results.leaderboard import load
 from results.report.ranking import Configuration
 from results.store import write_scores
+from tests.orchestrator.fakes import seal
 from trainers.errors import UserError
 
 SPACE = {"a": FloatDistribution(1e-3, 1.0, log=True), "b": FloatDistribution(0, 1), "c": CategoricalDistribution("xy")}
@@ -167,12 +168,14 @@ def test_a_run_without_ledger_and_artifacts_has_little_but_is_no_error(storage):
 def test_pictures_cannot_lead_out_of_their_artifact(storage, file):
     listing = storage / "artifacts/evaluation/c1/pictures.json"
     listing.write_text(json.dumps([{"file": file, "title": "", "kind": "", "caption": ""}]))
+    seal(listing.parent)
     with pytest.raises(UserError, match="which the manifest does not"):
         gather(storage, "first", load(storage, sweep="first"))
 
 
 def test_what_is_no_png_is_named(storage):
     (storage / "artifacts/evaluation/c1/pictures/x.png").write_text("<svg>")
+    seal(storage / "artifacts/evaluation/c1")
     with pytest.raises(UserError, match=r"x\.png is no PNG"):
         gather(storage, "first", load(storage, sweep="first"))
 

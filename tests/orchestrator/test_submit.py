@@ -1,57 +1,15 @@
-"""What is sent with a job, and what is refused before anything is sent."""
+"""Commands that are submitted, and what is refused before anything is sent."""
+
+import os
+import signal
 
 import pytest
 
 from orchestrator import cluster, provenance
-from orchestrator.submit import asks_for_token, check_command, pack, send
+from orchestrator.submit import asks_for_token, check_command, send
 from trainers.errors import UserError
 
 VERBS = ("run", "sweep", "resume")
-
-
-@pytest.fixture
-def project(tmp_path):
-    for name in (
-        "orchestrator/graph.py",
-        "README.md",
-        "notes.tmp",
-        "keep.tmp",
-        ".venv/bin/python",
-        "runs/leaderboard/x.parquet",
-        ".git/config",
-        "deep/__pycache__/x.pyc",
-        "deep/runs/y",
-        "data/big.bin",
-        "nightshift.egg-info/PKG-INFO",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    (tmp_path / ".gitignore").write_text("*.tmp\n!keep.tmp\n/data/\n")
-    (tmp_path / "link").symlink_to(tmp_path / "absent")
-    return tmp_path
-
-
-def test_what_git_ignores_and_what_no_job_needs_stays_here(project, tmp_path_factory):
-    parcel = pack(project)
-    names = {".gitignore", "README.md", "keep.tmp", "orchestrator/graph.py"}
-    assert {file.as_posix() for file in parcel.files} == names
-    assert parcel.size_bytes == sum((project / name).stat().st_size for name in names)
-    target = tmp_path_factory.mktemp("staged")
-    parcel.copy_to(target)
-    assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == names
-    assert (target / "orchestrator/graph.py").read_text() == "orchestrator/graph.py"
-
-
-def test_too_much_is_refused_with_the_ten_largest_files(project):
-    for number in range(12):
-        (project / f"weights{number:02d}.bin").write_bytes(bytes(1_000_000 + 100_000 * number))
-    with pytest.raises(UserError) as error:
-        pack(project, limit_bytes=5_000_000)
-    said = str(error.value)
-    assert "18.6 MB to send, and a job may have 5.0 MB" in said
-    listed = said.partition("largest files: ")[2].split(", ")
-    assert listed == [f"weights{number:02d}.bin {1 + number / 10:.1f} MB" for number in range(11, 1, -1)]
-    assert len(pack(project, limit_bytes=19_000_000).files) == 16
 
 
 @pytest.mark.parametrize(
@@ -133,3 +91,22 @@ def test_a_relative_path_in_a_submitted_job_is_refused(refused, nightshift, monk
     assert "--storage runs is relative" in done.err
     refused(verb, "demo", "--data-root", "data", what=("--data-root data is relative", "absolute"))
     refused(verb, "camvid", "--set", "data.camvid.root=data", what=("data.camvid.root data is relative", "absolute"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_stops_following_is_told_that_the_job_goes_on(nightshift, tmp_path, monkeypatch, number):
+    class Following(Jobs):
+        def submit_job(self, **options):
+            return "job_1"
+
+        async def tail_job_logs(self, job):
+            yield "a line of the job\n"
+            os.kill(os.getpid(), number)
+            yield "a line that nobody waits for\n"
+
+    monkeypatch.setattr("orchestrator.submit.client", lambda address: (Following(), "http://head:8265"))
+    (tmp_path / "train.py").write_text("")
+    done = nightshift("submit", "--folder", tmp_path, "--", "sweep", "demo", "--storage", "/shared")
+    assert done.code == 128 + number
+    assert done.out == "a line of the job\n"
+    assert "job_1 keeps running; `ray job logs --follow job_1` shows it" in done.err.splitlines()[-1]

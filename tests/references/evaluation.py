@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class ClassSets:
@@ -109,3 +111,56 @@ def instance_ious(
         false = sum(1 for t, p in zip(truth, predicted, strict=True) if t not in (255, one) and p == one)
         found[one] = right / (right + false + wrong)
     return found
+
+
+def enlarged(planes: Sequence[Sequence[Sequence[float]]], height: int, width: int) -> list[list[list[float]]]:
+    """Planes [c][h][w] at another size, bilinear between the middles of pixels, the edge repeated beyond it."""
+
+    def at(line: Sequence[float], place: float) -> float:
+        place = min(max(place, 0.0), len(line) - 1.0)
+        low = min(int(place), len(line) - 2) if len(line) > 1 else 0
+        high = min(low + 1, len(line) - 1)
+        return line[low] + (line[high] - line[low]) * (place - low)
+
+    found = []
+    for plane in planes:
+        tall = [[at([row[x] for row in plane], (y + 0.5) * len(plane) / height - 0.5) for x in range(len(plane[0]))]
+                for y in range(height)]  # fmt: skip
+        found.append([[at(row, (x + 0.5) * len(row) / width - 0.5) for x in range(width)] for row in tall])
+    return found
+
+
+def best_classes(planes: Sequence[Sequence[Sequence[float]]]) -> list[list[int]]:
+    """The first of the largest planes [c][h][w] at each pixel."""
+    return [
+        [max(range(len(planes)), key=lambda c, y=y, x=x: planes[c][y][x]) for x in range(len(planes[0][0]))]
+        for y in range(len(planes[0]))
+    ]
+
+
+def cityscapes_iiou(
+    images: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    sizes: Mapping[int, float],
+    train_ids: Mapping[int, int],
+    ignored: int = 255,
+) -> float:
+    """The mean iIoU as the released script has it: objects one after the other, weighed by ``sizes`` of their class.
+
+    ``images`` are (instance ids, truth, prediction), both of train ids; ``sizes`` by train id. A class is in the mean
+    where an object or a false positive gives it a denominator.
+    """
+    values = []
+    for one, size in sizes.items():
+        right = wrong = false = 0.0
+        for instances, truth, predicted in images:
+            false += ((predicted == one) & (truth != one) & (truth != ignored)).sum()
+            for instance in np.unique(instances[instances > 1000]):
+                if train_ids.get(int(instance) // 1000, ignored) != one:
+                    continue
+                mask = instances == instance
+                weight = size / mask.sum()
+                right += weight * (predicted[mask] == one).sum()
+                wrong += weight * (predicted[mask] != one).sum()
+        if right + wrong + false > 0:
+            values.append(right / (right + wrong + false))
+    return float(np.mean(values))

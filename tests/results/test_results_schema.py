@@ -10,12 +10,14 @@ from results.schema import COLUMNS, CURVES, SCORES, check_rows
 # Written out from the design, not from the code.
 NAMES = """
 schema_version, sweep, trial, arm, attempt, experiment, preset, method, config_hash, seed,
-seed_scope, created_utc, params, varied, evaluation_set, split_role, class_set, checkpoint, step,
-selection_set, selection_metric, miou, miou_zeros, iiou, pixel_accuracy, class_accuracy, fwiou, iou.road,
+seed_scope, created_utc, params, varied, evaluation_set, scored_split, scored_fingerprint,
+split_role, class_set, checkpoint, step,
+selection_set, selection_metric, miou, miou_zeros, iiou, iiou_sizes, pixel_accuracy, class_accuracy, fwiou, iou.road,
 iou.sidewalk, iou.building, iou.wall, iou.fence, iou.pole, iou.traffic_light, iou.traffic_sign,
 iou.vegetation, iou.terrain, iou.sky, iou.person, iou.rider, iou.car, iou.truck, iou.bus, iou.train,
 iou.motorcycle, iou.bicycle, confusion, images, image_height, image_width, label_height,
-label_width, inference, source_miou, target_infomax, unlabeled_images, unlabeled_ratio,
+label_width, inference, source_miou,
+source_fingerprint, target_infomax, target_fingerprint, unlabeled_images, unlabeled_ratio,
 selection_threshold, selection_quantile, selection_quantiles, fid, fid_mean_term, fid_covariance_term,
 fid_trace, kid, fid_features, fid_weights_hash, psnr, ssim, seconds, seconds_saved, steps,
 images_per_second, peak_memory_bytes, devices, stages, git_commit, git_diff_hash, versions, hardware, command,
@@ -24,6 +26,7 @@ status, failure_class, message
 INTEGERS = """schema_version attempt seed step images image_height image_width label_height label_width
 unlabeled_images steps peak_memory_bytes devices"""
 TEXTS = """sweep trial arm experiment preset method config_hash seed_scope params varied evaluation_set
+scored_split scored_fingerprint iiou_sizes source_fingerprint target_fingerprint
 split_role class_set checkpoint selection_set selection_metric selection_quantiles inference fid_features
 fid_weights_hash git_commit git_diff_hash versions hardware command status failure_class message"""
 
@@ -68,7 +71,7 @@ def test_good_rows_pass(make_row, make_failure):
         steps=np.int64(200),
         fwiou=1.0000000000000002,
         kid=-0.001,
-        schema_version=4,
+        schema_version=5,
     )
     check_rows([full, make_failure(), make_failure("pruned")], SCORES)
 
@@ -90,7 +93,7 @@ BAD = [
     ("arm", 3, "text"),
     ("status", "done", "one of"),
     ("checkpoint", "last", "one of"),
-    ("schema_version", 5, "one of"),
+    ("schema_version", 6, "one of"),
     ("trial", "0123", "start with a letter"),
     ("sweep", "001", "start with a letter"),
     ("sweep", "a/b", "start with a letter"),

@@ -34,7 +34,7 @@ def test_round_trip_through_plain_pandas(tmp_path, make_row, make_failure):
     assert frame["miou"].tolist()[0] == 0.5
     assert frame["fwiou"].tolist()[0] == 1.0
     assert frame["confusion"][0].tolist() == [0, 1, 2, 3]
-    assert frame["schema_version"].tolist() == [4, 4]
+    assert frame["schema_version"].tolist() == [5, 5]
     table, broken = read_scores(tmp_path)
     assert broken == []
     assert table.schema == SCORES
@@ -124,15 +124,15 @@ def test_a_newer_schema_is_refused_by_version(tmp_path, make_row):
     table = pq.read_table(path)
     newer = table.set_column(0, "schema_version", pa.array([7])).append_column("new", pa.array([1]))
     pq.write_table(newer, path.with_name("newer.parquet"))
-    with pytest.raises(NewerSchemaError, match=r"newer\.parquet has schema version 7.*reads up to 4.*update"):
+    with pytest.raises(NewerSchemaError, match=r"newer\.parquet has schema version 7.*reads up to 5.*update"):
         read_scores(tmp_path)
 
 
 def test_newer_curves_are_refused_too(tmp_path):
     (tmp_path / "leaderboard" / "curves").mkdir(parents=True)
-    table = CURVES.empty_table().replace_schema_metadata({store.VERSION_KEY: "5"})
+    table = CURVES.empty_table().replace_schema_metadata({store.VERSION_KEY: "6"})
     pq.write_table(table, tmp_path / "leaderboard" / "curves" / "a.parquet")
-    with pytest.raises(NewerSchemaError, match="version 5"):
+    with pytest.raises(NewerSchemaError, match="version 6"):
         read_curves(tmp_path)
 
 

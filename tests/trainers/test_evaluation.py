@@ -188,8 +188,8 @@ def test_each_image_has_its_confusion_matrix_in_order():
     batches = [Batch(torch.zeros(len(part), 3, 6, 7, dtype=torch.uint8), part) for part in truth.split(2)]
     each: list[Tensor] = []
 
-    def watch(batch: Batch, found: Tensor) -> None:
-        each.extend(confusion_matrix(batch.labels[[i]], found[[i]]) for i in range(len(found)))
+    def watch(labels: Tensor, found: Tensor) -> None:
+        each.extend(confusion_matrix(labels[[i]], found[[i]]) for i in range(len(found)))
 
     cpu = torch.device("cpu")
     tally = tally_split(lambda _: next(given), batches, device=cpu, all_reduce=lambda x: x, watch=watch)

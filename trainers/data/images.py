@@ -94,6 +94,17 @@ class SplitImages(torch.utils.data.Dataset[ImageAndLabel]):
             self._filled[index] = True
         return self._cache[index]
 
+    def own_label(self, index: int) -> UInt8[Tensor, "h2 w2"]:
+        """The train ids of one sample at the size of its file.
+
+        Raises:
+            UserError: the data set is packed, or the split has no labels.
+        """
+        path = self.samples[index].label
+        if self._packed is not None or path is None:
+            raise UserError(f"{self.split} has no labels at their own size: it is {'packed' if path else 'unlabeled'}")
+        return torch.from_numpy(self._table[read_label(path, self._label_map)])
+
     def class_pixels(self) -> Int64[np.ndarray, "n c"]:
         """Pixels of each class in each image; reads every label once, unless the data set is packed."""
         if self._packed is not None:

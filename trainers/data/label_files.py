@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from trainers.data.datasets import DataSplit
 from trainers.data.made_files import link
+from trainers.described import read_described
 from trainers.errors import UserError
 
 INDEX_FILE = "labels.json"
@@ -32,7 +34,7 @@ class LabelFiles:
         index = folder / INDEX_FILE
         if not index.is_file():
             raise UserError(f"{folder} holds no labels of a stage: {INDEX_FILE} is missing")
-        found = json.loads(index.read_text())
+        found = read_described(index, dict[str, Any])
         wanted = {"split": str(split), "images": images, "height": height, "width": width}
         if different := [name for name in wanted if found.get(name) != wanted[name]]:
             told = ", ".join(f"{name} {found.get(name)!r} there and {wanted[name]!r} here" for name in different)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import BaseModel
 from torch import Tensor
 
 from trainers.components.frechet import fit
@@ -21,6 +22,7 @@ from trainers.context import TrainContext
 from trainers.data.datasets import open_split
 from trainers.data.domains import TargetImages
 from trainers.data.loader import evaluation_batches
+from trainers.described import read_described
 from trainers.errors import UserError
 from trainers.measures.features_config import Config
 from trainers.networks.features import FeatureNetwork, build_features, check_feature_source, check_features
@@ -28,6 +30,16 @@ from trainers.networks.features import FeatureNetwork, build_features, check_fea
 VECTORS, STATISTICS, DESCRIPTION = "features.npy", "statistics.npz", "features.json"
 COLORS = "colors@rgb"
 """Name of features that are mean colors."""
+
+
+class _Description(BaseModel):
+    """What stands in the file."""
+
+    height: int
+    width: int
+    features: str
+    weights_hash: str
+    split: str
 
 
 @dataclass(frozen=True)
@@ -53,10 +65,10 @@ class Features:
         path = folder / DESCRIPTION
         if not path.is_file():
             raise UserError(f"{folder} holds no features of a split: {DESCRIPTION} is missing")
-        described = json.loads(path.read_text())
+        described: _Description = read_described(path, _Description)
         vectors = torch.from_numpy(np.load(folder / VECTORS, allow_pickle=False))
-        size = (described["height"], described["width"])
-        return cls(vectors, described["features"], described["weights_hash"], size, described["split"])
+        size = (described.height, described.width)
+        return cls(vectors, described.features, described.weights_hash, size, described.split)
 
 
 def check_alike(first: Features, second: Features) -> None:

@@ -20,6 +20,7 @@ from trainers.data.sampling import derive_seed
 from trainers.errors import UserError
 from trainers.networks.features_config import VGG_LAYERS, FeatureConfig
 from trainers.networks.segmentation import Segmenter
+from trainers.unreadable import SAVE_ADVICE
 
 Images = UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 h w"]
 INCEPTION_SIDE = 299
@@ -264,7 +265,7 @@ def _downloaded(config: FeatureConfig, download: Any) -> Mapping[str, Tensor]:
 def _state_dict(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise UserError(f"the weights {path} do not exist")
-    state: Any = load_state(path)
+    state: Any = load_state(path, SAVE_ADVICE)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds no state dict (name → tensor)")
     return state

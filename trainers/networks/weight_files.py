@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig
 from trainers.errors import MethodWarning, UserError
+from trainers.unreadable import SAVE_ADVICE
 
 WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.")
 """What DistributedDataParallel, ``torch.compile``, Lightning, mmsegmentation and classes of one's own put in front."""
@@ -79,7 +80,7 @@ def load_file(segmenter: nn.Module, config: NetworkConfig, path: Path) -> None:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, from wherever usual training programs put them."""
-    state: Any = load_state(path)
+    state: Any = load_state(path, SAVE_ADVICE)
     for key in ("weights", "state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

@@ -19,13 +19,15 @@ from trainers.data.datasets import DATASETS, open_split
 from trainers.data.images import SplitImages
 from trainers.data.instances import check_instances
 from trainers.data.label_spaces import CLASS_NAMES, IGNORE_LABEL, NUM_CLASSES, class_ids
-from trainers.data.loader import Batch, evaluation_batches
+from trainers.data.loader import evaluation_batches
+from trainers.data.own_labels import REMEDY, check_own_labels, common_size, own_labels
+from trainers.data.pack_config import Config as PackConfig
 from trainers.errors import UserError
 from trainers.evaluation import confusion_matrix, miou_batchmean, scores, tally_split
 from trainers.networks.segmentation import check_size
 from trainers.pictures import error_picture, evenly_spaced, write_panel
 from trainers.segmentation.evaluate_config import Config
-from trainers.segmentation.instance_scores import InstanceTally, instance_miou
+from trainers.segmentation.instance_scores import InstanceTally, instance_miou, sizes_for
 from trainers.segmentation.supervised_config import Config as SupervisedConfig
 from trainers.segmentation.trained import Trained, load_predictor, read_description
 
@@ -43,17 +45,21 @@ def check(config: Config, inputs: Mapping[str, Path]) -> None:
             weights_of(trained, config.class_weight_strength)
     if config.split.dataset in inputs:
         samples = open_split(inputs, config.split)
+        if config.at_label_size():
+            check_own_labels(config.split, inputs[config.split.dataset])
         if config.instances:
             check_instances(samples, "set instances=false to do without iiou")
 
 
 def check_sources(config: Config, sources: Mapping[str, BaseConfig]) -> None:
-    """The same refusal of sizes before the network is trained: ``sources`` are the inputs' configurations."""
+    """The same refusals before anything is made: ``sources`` are the inputs' configurations."""
     fields = dict(sources["segmenter"])
     if isinstance(segmenter := sources["segmenter"], SupervisedConfig):
         _check_size(config, Trained(segmenter.network, *segmenter.select_size()))
     if config.class_weight_strength > 0 and "class_weights" not in fields:
         raise UserError(NO_FREQUENCIES)
+    if config.at_label_size() and isinstance(sources.get(config.split.dataset), PackConfig):
+        raise UserError(f"{config.split} is packed by a stage, so it has no labels at their own size; {REMEDY}")
 
 
 def _check_size(config: Config, trained: Trained) -> None:
@@ -105,34 +111,55 @@ def run(
     split = SplitImages(inputs, config.split, height=height, width=width, cache_bytes=0)
     segmenter.to(context.device).eval()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # Whatever the training used.
-    batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
-    each: list[torch.Tensor] = []
-    objects = InstanceTally(split, rank=context.rank, world_size=context.world_size)
-
-    def watch(batch: Batch, predictions: torch.Tensor) -> None:
-        if config.batch_mean_size is not None:
-            each.extend(confusion_matrix(batch.labels[[i]], predictions[[i]]) for i in range(len(predictions)))
-        if config.instances:
-            objects.add(predictions)
-
-    tally = tally_split(segmenter, batches, device=context.device, all_reduce=context.all_reduce, watch=watch)
-    if context.rank == 0:
-        draw(segmenter, split, config.pictures, output=output, device=context.device)
+    has_labels = config.split.split not in DATASETS[config.split.dataset].unlabeled
     result: dict[str, Any] = {
         "step": step,
-        "images": int(tally.images),
-        "infomax": tally.infomax(),
+        "images": len(split),
         "height": height,
         "width": width,
         "class_set": split.class_set,
     }
-    if config.split.split in DATASETS[config.split.dataset].unlabeled:
+    result |= _scored(config, segmenter, split, context, has_labels=has_labels)
+    if context.rank == 0:
+        draw(segmenter, split, config.pictures, output=output, device=context.device)
+    return result
+
+
+def _scored(
+    config: Config, segmenter: nn.Module, split: SplitImages, context: TrainContext, *, has_labels: bool
+) -> dict[str, Any]:
+    """``infomax`` and, of a split with labels, everything that is compared with them."""
+    batches = evaluation_batches(split, batch_size=config.batch_size, workers=config.loader_workers, context=context)
+    each: list[torch.Tensor] = []
+    ranks = {"rank": context.rank, "world_size": context.world_size}
+    objects = InstanceTally(split, **ranks)
+    is_own_size = has_labels and config.at_label_size()
+
+    def watch(labels: torch.Tensor, predictions: torch.Tensor) -> None:
+        if config.batch_mean_size is not None:
+            each.extend(confusion_matrix(labels[[i]], predictions[[i]]) for i in range(len(predictions)))
+        if config.instances:
+            objects.add(predictions)
+
+    tally = tally_split(
+        segmenter,
+        batches,
+        device=context.device,
+        all_reduce=context.all_reduce,
+        watch=watch,
+        own_labels=own_labels(split, **ranks) if is_own_size else None,
+    )
+    result: dict[str, Any] = {"infomax": tally.infomax()}
+    if not has_labels:
         return result
+    label_size = common_size(split.samples) if is_own_size else (split.height, split.width)
+    result["label_height"], result["label_width"] = label_size
     confusion = tally.confusion.cpu().numpy()
     values = vars(scores(confusion, class_ids(split.class_set))).copy()
     iou = dict(zip(CLASS_NAMES, values.pop("iou"), strict=True))
     if config.instances:
-        result["iiou"] = instance_miou(context.all_reduce(objects.sums.to(context.device)).cpu().numpy(), confusion)
+        sizes, sums = sizes_for(split.class_set), context.all_reduce(objects.sums.to(context.device))
+        result |= {"iiou": instance_miou(sums.cpu().numpy(), confusion, sizes), "iiou_sizes": sizes}
     if config.batch_mean_size is not None:
         result["miou_batchmean"] = _batch_mean(config, each, len(split), context)
     return {**result, **values, "iou": iou, "confusion": confusion.flatten().tolist()}

@@ -28,7 +28,8 @@ class Config(BaseConfig):
     train: tuple[DataSplit, ...] = Field(min_length=1)
     """Labeled splits to train on, as ``dataset/split``; several are joined."""
     select: DataSplit
-    """Labeled split that chooses the best checkpoint, by its mIoU."""
+    """Labeled split that chooses the best checkpoint, by its mIoU at the network's input size, whatever the size that
+    evaluations report at."""
     select_also: tuple[DataSplit, ...] = added_field(())
     """Further labeled splits of the same classes; all choose by the mIoU of their joint confusion matrix."""
     height: int = Field(ge=32)

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig, RelightingConfig
 from trainers.data.datasets import DataSplit
+from trainers.described import read_described
 from trainers.errors import UserError
 from trainers.networks.relighting import with_relighting
 from trainers.networks.segmentation import Segmenter, build_segmenter
@@ -34,6 +36,18 @@ class Trained:
     """Share of each class in the training's labels, where the training weighed classes by them."""
     class_set: str | None = None
     """Name of the classes that its labels can hold; unknown of trainings that did not write it down."""
+
+
+class _Description(BaseModel):
+    """What stands in the file."""
+
+    network: NetworkConfig
+    height: int
+    width: int
+    relighting: RelightingConfig | None = None
+    class_frequencies: tuple[float, ...] | None = None
+    class_set: str | None = None
+    trained_on: list[DataSplit] | None = None
 
 
 def write_description(
@@ -65,22 +79,21 @@ def read_description(folder: Path) -> Trained:
     description = folder / DESCRIPTION
     if not description.is_file():
         raise UserError(f"{folder} holds no trained segmenter: {description.name} is missing")
-    described = json.loads(description.read_text())
-    relighting, frequencies = described.get("relighting"), described.get("class_frequencies")
+    described: _Description = read_described(description, _Description)
     return Trained(
-        NetworkConfig(**described["network"]),
-        described["height"],
-        described["width"],
-        None if relighting is None else RelightingConfig(**relighting),
-        None if frequencies is None else tuple(frequencies),
-        described.get("class_set"),
+        described.network,
+        described.height,
+        described.width,
+        described.relighting,
+        described.class_frequencies,
+        described.class_set,
     )
 
 
 def trained_on(folder: Path) -> list[DataSplit] | None:
     """The splits whose images the segmenter in ``folder`` has seen; ``None`` where its training did not note them."""
-    names = json.loads((folder / DESCRIPTION).read_text()).get("trained_on")
-    return None if names is None else [DataSplit.model_validate(name) for name in names]
+    described: _Description = read_described(folder / DESCRIPTION, _Description)
+    return described.trained_on
 
 
 def load_initial(segmenter: Segmenter, network: NetworkConfig, folder: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers.checkpoint import load_state, save_state
+from trainers.checkpoint import cure, load_state, save_state
 from trainers.components.pseudo_labels import class_thresholds, count_confidences, keep_confident, predict
 from trainers.config import Config as BaseConfig
 from trainers.context import TrainContext
@@ -217,7 +217,7 @@ def _resume(config: Config, output: Path, context: TrainContext) -> Progress:
         return Progress()
     if context.rank == 0:
         link_labels(checkpoint, output)
-    return Progress(**load_state(checkpoint / PROGRESS))
+    return Progress(**load_state(checkpoint / PROGRESS, cure(checkpoint)))
 
 
 def _draw(network: nn.Module, images: TargetImages, config: Config, output: Path) -> None:

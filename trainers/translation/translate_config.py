@@ -56,6 +56,10 @@ class Config(BaseConfig):
         given = {part: getattr(self, part) for part in ("train", "val", "test", "unlabeled")}
         return {part: split for part, split in given.items() if split is not None}
 
+    def shown_in(self, part: str) -> DataSplit | None:
+        """The split that is translated into ``part``."""
+        return self.splits().get(part)
+
     @model_validator(mode="after")
     def _something(self) -> "Config":
         splits = self.splits()

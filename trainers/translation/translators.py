@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int32, UInt8
+from pydantic import BaseModel
 from torch import Tensor
 
 from trainers.checkpoint import load_state
@@ -23,6 +24,7 @@ from trainers.data.image_files import decode, to_rgb
 from trainers.data.label_maps import boundaries, read_label_map
 from trainers.data.nearest import resize_ids
 from trainers.data.samples import Sample
+from trainers.described import read_described
 from trainers.errors import MethodWarning, UserError, nearest
 from trainers.translation.pix2pixhd_config import LabelGeneratorConfig
 from trainers.translation.training import as_bytes, signed
@@ -113,6 +115,15 @@ def write_translator(folder: Path, method: str, *, generator: Config, source: Da
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=1))
 
 
+class _Description(BaseModel):
+    """What stands in the file."""
+
+    method: str
+    source: str
+    target: str
+    generator: dict[str, Any]
+
+
 def read_translator(folder: Path) -> dict[str, Any]:
     """What ``write_translator`` wrote.
 
@@ -122,8 +133,8 @@ def read_translator(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise UserError(f"{folder} holds no trained translator: {DESCRIPTION} is missing")
-    described: dict[str, Any] = json.loads(path.read_text())
-    return described
+    described: _Description = read_described(path, _Description)
+    return described.model_dump()
 
 
 def load_translator(folder: Path, checkpoint: str, *, direction: str, device: torch.device) -> Translator:

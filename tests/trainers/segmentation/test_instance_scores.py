@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.contracts.test_methods import run
 from tests.references import evaluation as reference
+from trainers.config import keyed
 from trainers.data.datasets import DataSplit
 from trainers.data.images import SplitImages
 from trainers.data.label_spaces import CITYSCAPES, IGNORE_LABEL
@@ -15,7 +17,7 @@ from trainers.errors import UserError
 from trainers.evaluation import confusion_matrix
 from trainers.segmentation.evaluate import check
 from trainers.segmentation.evaluate_config import Config
-from trainers.segmentation.instance_scores import InstanceTally, instance_miou, object_sums
+from trainers.segmentation.instance_scores import InstanceTally, instance_miou, object_sums, sizes_for
 
 IDS = (7, 4, 24, 24_000, 24_001, 26_000, 26_003, 29_000, 33_002)
 """Road, void, a crowd, persons, cars, a caravan (void), a bicycle."""
@@ -46,6 +48,59 @@ def test_iiou_is_that_of_the_slow_loop_also_when_images_add_up(seed: int):
     assert set(expected) <= {11, 13, 18}
 
 
+TRAIN_ID_SIZES = {11: 3462.4756337644, 12: 3930.4788056518, 13: 12794.0202738185, 14: 27855.1264367816,
+                  15: 35732.1511111111, 16: 67583.7075812274, 17: 6298.7200839748, 18: 4672.3249222261}  # fmt: skip
+"""Written out from cityscapesScripts, by train id."""
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_the_classes_of_cityscapes_it_is_that_of_the_released_script(seed: int):
+    scenes = [scene(10 * seed + number) for number in range(3)]
+    for _, _, predicted in scenes:
+        predicted[0, :2] = 16  # No object of this class is shown: its false positives count, as 0.
+    sums = sum(object_sums(predicted, instances) for instances, _, predicted in scenes).numpy()
+    confusion = sum(confusion_matrix(truth[None], predicted[None]) for _, truth, predicted in scenes).numpy()
+    images = [tuple(part.numpy() for part in one) for one in scenes]
+    scale = images[0][0].size / (1024 * 2048)
+    sizes = {one: size * scale for one, size in TRAIN_ID_SIZES.items()}
+    expected = reference.cityscapes_iiou(images, sizes, CITYSCAPES)
+    assert instance_miou(sums, confusion, "cityscapes") == pytest.approx(expected)
+    assert instance_miou(sums, confusion, "cityscapes") != pytest.approx(instance_miou(sums, confusion))
+
+
+def test_at_1024_by_2048_the_published_sizes_are_taken_as_they_are():
+    """Half of a person of 200 pixels is found, and 3,000 pixels are called person that are none."""
+    instances = torch.full((1024, 2048), 7)
+    instances[:10, :20] = 24_000
+    truth = torch.where(instances == 7, 0, 11).to(torch.uint8)
+    predicted = truth.long().clone()
+    predicted[:5, :20], predicted[500:510, :300] = 0, 11
+    confusion = confusion_matrix(truth[None], predicted[None]).numpy()
+    person = 3462.4756337644
+    expected = (0.5 * person) / (person + 3000)
+    score = instance_miou(object_sums(predicted, instances).numpy(), confusion, "cityscapes")
+    assert score == pytest.approx(expected)
+
+
+def test_which_sizes_weigh_objects_follows_the_classes():
+    assert sizes_for("cityscapes19") == "cityscapes"
+    assert {sizes_for("camvid11"), sizes_for("train_ids:0,13")} == {"scored_images"}
+
+
+def test_the_version_of_iiou_is_in_the_keys_of_those_who_have_it_alone():
+    keys = [keyed(Config.model_validate({"split": "toy_city/day_val", "instances": one})) for one in (True, False)]
+    assert [one.get("iiou_version") for one in keys] == [2, None]
+
+
+def test_a_result_says_whose_sizes_weighed(toy_city: Path, tmp_path: Path):
+    sources = {"toy_city": toy_city}
+    run("supervised", sources, tmp_path / "trained")
+    sources["segmenter"] = tmp_path / "trained" / "output"
+    result = run("evaluation", sources, tmp_path / "evaluated").result
+    assert result["iiou_sizes"] == "cityscapes"
+    assert run("evaluation", sources, tmp_path / "plain", instances=False).result.get("iiou_sizes") is None
+
+
 def test_a_small_object_that_is_missed_costs_as_much_as_a_large_one():
     instances = torch.full((4, 8), 7)
     instances[:, 4:], instances[0, 0] = 26_000, 26_001
@@ -73,7 +128,8 @@ def test_ranks_read_their_own_instance_maps(toy_city: Path):
             tally.add(prediction[None])
         tallies.append(tally.sums)
     torch.testing.assert_close(tallies[0], tallies[1] + tallies[2])
-    objects, _, found = tallies[0]
+    objects, _, found, scaled, _ = tallies[0]
+    torch.testing.assert_close(scaled, objects * 32 * 64 / (1024 * 2048))
     assert objects.sum() > 3
     torch.testing.assert_close(found, objects, msg="who predicts the truth finds every pixel of every object")
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from trainers.data.label_spaces import CITYSCAPES, CLASS_NAMES, IGNORE_LABEL
 from trainers.data.samples import Dataset, Sample, frame_of
 from trainers.data.walker import Place, images_below, read_text, walk
 from trainers.errors import UserError, nearest
+from trainers.strict_yaml import YamlError, read_yaml
 
 CLASSES_FILE = "classes.yaml"
 IGNORE = "ignore"
@@ -44,8 +43,8 @@ def read_classes(root: Path) -> Mapping[int, int]:
             f"{path} is missing; it says what the label indices mean, as in {{0: road, 1: car, 255: ignore}}"
         )
     try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+        content = read_yaml(read_text(path))
+    except YamlError as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path} must map label indices to classes, as in {{0: road, 1: car, 255: ignore}}")
