@@ -112,7 +112,7 @@ class Walk:
                 decisions[name] = HIT
             elif name in needed:
                 decisions[name] = MAKE
-                needed.update(one.stage.inputs.values())
+                needed.update(one.stage.sources().values())
             else:
                 decisions[name] = ABSENT
         return [decisions[name] for name in self.planned]
@@ -241,7 +241,7 @@ class Walk:
     def _inputs(self, one: Planned) -> dict[str, Path]:
         """Role or data set → folder."""
         inputs = dict(self.roots)
-        for role, source in one.stage.inputs.items():
+        for role, source in one.stage.sources().items():
             inputs[role] = self.store.folder(self.planned[source].method.name, self.planned[source].key)
         return inputs
 

@@ -39,7 +39,7 @@ def status_of_stages(trial: Trial) -> Iterator[StageStatus]:
             why, seconds = reason(one, near, names, missing), estimate(one, near)
         else:
             why, seconds = f"made {artifact.manifest['created_utc'][:16].replace('T', ' ')} UTC", artifact.seconds
-        inputs = list(one.stage.inputs.values())
+        inputs = list(one.stage.sources().values())
         yield StageStatus(name, one.method.name, one.key, artifact is not None, why, inputs, seconds)
 
 

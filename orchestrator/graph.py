@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from trainers.components.configs import OWN_STATISTICS
 from trainers.config import Config, SeedFrom, keyed, walk
 from trainers.data.datasets import DataSplit
 from trainers.errors import UserError
@@ -46,6 +47,12 @@ class Stage:
     seed_from: SeedFrom | None = None
     """Where it takes its seed from, where that differs from what its method declares: a segmenter whose features
     measure others is the same in every trial."""
+    built: Config | None = None
+    """The configuration that it had in its experiment, where it has been given another one since."""
+
+    def sources(self) -> dict[str, str]:
+        """The ``inputs`` that its configuration reads: these alone are made before it, and stand in its key."""
+        return {role: source for role, source in self.inputs.items() if self.config.reads_input(role)}
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,10 @@ class Experiment:
         Raises:
             UserError: a field that follows another stage's is given another value.
         """
-        stages = {name: replace(stage, config=configs.get(name, stage.config)) for name, stage in self.stages.items()}
+        stages = {
+            name: replace(stage, config=configs[name], built=stage.built or stage.config) if name in configs else stage
+            for name, stage in self.stages.items()
+        }
         for name, stage in self.stages.items():
             led = {one: getattr(stages[leader].config, one) for one, leader in stage.follows.items()}
             for one, value in led.items():
@@ -135,11 +145,14 @@ class Experiment:
                     leader = stage.follows[one]
                     raise UserError(f"{name}.{one} is always {leader}.{one} ({value}), got {given}: set {leader}.{one}")
             if led:
-                stages[name] = replace(stage, config=stages[name].config.model_copy(update=led))
+                following = stages[name].config.model_copy(update=led)
+                stages[name] = replace(stages[name], config=following, built=stage.built or stage.config)
         return replace(self, stages=stages)
 
-    def upstream(self, ends: list[str]) -> list[str]:
-        """The stages that ``ends`` need, each after its inputs."""
+    def upstream(self, ends: list[str], *, unread: bool = False) -> list[str]:
+        """The stages that ``ends`` need, each after its inputs; with ``unread`` also those that another configuration
+        of the same graph would need.
+        """
         ordered: dict[str, None] = {}
 
         def visit(name: str, path: tuple[str, ...]) -> None:
@@ -147,7 +160,8 @@ class Experiment:
                 return
             if name in path:
                 raise ValueError(f"the stages of {self.name} depend on each other: {' → '.join((*path, name))}")
-            for source in self.stages[name].inputs.values():
+            stage = self.stages[name]
+            for source in (stage.inputs if unread else stage.sources()).values():
                 visit(source, (*path, name))
             ordered[name] = None
 
@@ -237,13 +251,42 @@ def plan(
         stage = experiment.stages[name]
         planned[name] = plan_stage(
             stage,
-            {role: planned[source].key for role, source in sorted(stage.inputs.items())},
+            {role: planned[source].key for role, source in sorted(stage.sources().items())},
             seed=seeds.of(stage, method(stage.method), last=arm.train),
             fingerprints=fingerprints,
             device_type=device_type,
             workers=workers,
         )
     return planned
+
+
+def plan_unread(
+    experiment: Experiment,
+    arm: Arm,
+    *,
+    fingerprints: Fingerprints,
+    device_type: str = "cpu",
+    workers: int = 0,
+) -> dict[str, Planned]:
+    """The stages of ``arm`` that no configuration reads, as the experiment was built; their keys mean nothing.
+
+    Once they were inputs. They still count in ``config_hash``, so that it finds the rows of those days; what is set of
+    them does not.
+    """
+    read = experiment.upstream(arm.stages())
+    unread = [name for name in experiment.upstream(arm.stages(), unread=True) if name not in read]
+    stages = (experiment.stages[name] for name in unread)
+    return {
+        stage.name: plan_stage(
+            replace(stage, config=stage.built or stage.config),
+            {},
+            seed=None,
+            fingerprints=fingerprints,
+            device_type=device_type,
+            workers=workers,
+        )
+        for stage in stages
+    }
 
 
 def plan_stage(
@@ -278,7 +321,7 @@ def depends_on_ranks(config: Config) -> bool:
         return False
     network = getattr(config, "network", None)
     has_dropout = network is not None and network.dropout != 0  # Unset leaves the architecture's own.
-    return bool(config.batch_norm == "local" or has_dropout)
+    return bool(config.batch_norm in OWN_STATISTICS or has_dropout)
 
 
 def digest(content: Any) -> str:
@@ -310,7 +353,10 @@ def configuration(planned: Mapping[str, Planned]) -> dict[str, Any]:
 
 
 def config_hash(experiment: str, arm: str, planned: Mapping[str, Planned]) -> str:
-    """``c`` + 10 hex digits: what seeds share: methods with versions, configurations and data, of evaluations too."""
+    """``c`` + 10 hex digits: what seeds share: methods with versions, configurations and data, of evaluations too.
+
+    ``planned`` are the stages of ``plan`` and of ``plan_unread``.
+    """
     parts = ("method", "version", "config", "data", RANKS)
     what = {name: {part: one.content[part] for part in parts if part in one.content} for name, one in planned.items()}
     return "c" + digest([experiment, arm, what])[:10]

@@ -177,7 +177,8 @@ def place(
     if not only_look:
         require_writable(storage)
         require_space(storage)
-    names = {name for arm in arms for name in experiment.upstream(arm.stages())}
+    # With what these configurations do not read: those that a search varies may.
+    names = {name for arm in arms for name in experiment.upstream(arm.stages(), unread=True)}
     splits = {str(split): split for name in sorted(names) for split in external_splits(experiment.stages[name])}
     if experiment.preset == "real" and (absent := sorted({split.dataset for split in splits.values()} - set(roots))):
         raise UserError(
@@ -261,7 +262,7 @@ def check_methods(trial: Trial) -> None:
         module = planned.method.load()
         module.check(planned.config, dict(trial.place.roots))
         if hasattr(module, "check_sources"):
-            sources = {role: trial.planned[name].config for role, name in planned.stage.inputs.items()}
+            sources = {role: trial.planned[name].config for role, name in planned.stage.sources().items()}
             module.check_sources(planned.config, sources)
             if hasattr(module, "check_segmenter_apart") and "segmenter" in sources:
                 trained = dict(sources["segmenter"])

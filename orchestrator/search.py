@@ -331,15 +331,14 @@ def identity(sweep: Sweep) -> dict[str, Any]:
 def base(sweep: Sweep) -> str:
     """Hash of what all configurations of a sweep share; when it changes, its configurations are new ones."""
     experiment = sweep.experiment
+    names = experiment.upstream(sweep.arm.stages(), unread=True)  # What a configuration reads, another may not.
     return digest(
         {
             "preset": experiment.preset,
-            "versions": {
-                name: method(experiment.stages[name].method).version for name in experiment.upstream(sweep.arm.stages())
-            },
+            "versions": {name: method(experiment.stages[name].method).version for name in names},
             "stages": {
                 name: keyed(experiment.stages[name].config.resolved(device_type=sweep.place.device_type))
-                for name in experiment.upstream(sweep.arm.stages())
+                for name in names
             },
             "data": dict(sweep.place.fingerprints),
             "device": sweep.place.device_type,

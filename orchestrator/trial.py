@@ -20,6 +20,7 @@ from orchestrator.graph import (
     Seeds,
     config_hash,
     plan,
+    plan_unread,
     trial_id,
 )
 from orchestrator.ledger import Ledger
@@ -87,12 +88,25 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """``t`` + 10 hex digits."""
-        return trial_id(self.experiment.name, self.arm.name, self.planned, self.seeds)
+        return trial_id(self.experiment.name, self.arm.name, self._identity, self.seeds)
 
     @cached_property
     def config_hash(self) -> str:
         """What trials that differ in their seed alone share."""
-        return config_hash(self.experiment.name, self.arm.name, self.planned)
+        return config_hash(self.experiment.name, self.arm.name, self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Planned]:
+        """What names are made of: what is planned, and what once was an input."""
+        unread = plan_unread(
+            self.experiment,
+            self.arm,
+            # As built it may read splits that nobody has here; then it is no experiment that rows are known of.
+            fingerprints=lambda split: self.place.fingerprints.get(str(split), str(split)),
+            device_type=self.place.device_type,
+            workers=self.place.workers,
+        )
+        return {**unread, **self.planned}
 
 
 DISTANCES = (

@@ -21,6 +21,7 @@ import torch
 
 from trainers.data.fingerprint import hash_file
 from trainers.errors import MethodWarning, UserError
+from trainers.numpy_scalars import READERS
 from trainers.unreadable import why_unreadable
 
 _STEP = re.compile(r"step-\d{8}")
@@ -163,7 +164,8 @@ def load_state(path: Path, advice: str = RESTORE) -> dict[str, Any]:
         UserError: the file cannot be read.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(READERS):
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} cannot be read: {why_unreadable(path, error)}; {advice}") from error
     return state

@@ -31,6 +31,13 @@ class Config(BaseModel):
         """What stands in a stage key in place of fields that only point at content, such as a path."""
         return {}
 
+    def reads_input(self, role: str) -> bool:
+        """Whether anything is read of the input ``role``; what is not is no input: it is neither made nor keyed.
+
+        Data sets are taken as read: they are there for what the configuration names, or was made of them.
+        """
+        return True
+
     def shown_in(self, part: str) -> "Config | None":
         """The split whose scenes and labels ``part`` of the data set that this stage makes shows; ``None``: its own."""
         return None

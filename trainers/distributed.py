@@ -9,17 +9,15 @@ now (a discriminator in the generator's step), call that one plain and ``without
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainers.components.configs import BatchNormPolicy
 from trainers.context import TrainContext
-from trainers.networks.segmentation import freeze_batch_norm
-
-BatchNormPolicy = Literal["local", "sync", "frozen"]
-
+from trainers.networks.segmentation import freeze_affine, freeze_batch_norm
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -28,6 +26,8 @@ def prepare(network: Network, policy: BatchNormPolicy, context: TrainContext) ->
     """``network`` on its device with its normalization as ``policy`` says; before its optimizer is built."""
     if policy == "frozen":
         freeze_batch_norm(network)
+    if policy == "frozen_affine":
+        freeze_affine(network)
     if policy == "sync" and context.world_size > 1:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # Of the same type, unless it is a norm itself.
     return network.to(context.device)

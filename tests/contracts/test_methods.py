@@ -25,6 +25,7 @@ from tests.trainers.data.miniatures import (
     pairs_of_blocks,
 )
 from tests.trainers.translation.untrained import global_generator
+from trainers import distributed
 from trainers.config import Config
 from trainers.context import PlainContext
 from trainers.registry import METHODS, method
@@ -189,6 +190,64 @@ def test_every_trainable_parameter_gets_a_gradient(
     assert len(gradients) > 20
     without = [steps for steps in gradients.values() if not any(steps)]
     assert not without, f"{len(without)} of {len(gradients)} parameters never had a gradient"
+
+
+SEGMENTERS = [name for name in TRAINING if {"batch_norm", "network"} <= method(name).config.model_fields.keys()]
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_with_frozen_scales_and_shifts_statistics_follow_and_all_else_learns(
+    name: str,
+    sources: dict[str, Path],
+    tmp_path: Path,
+    gradients: dict[int, list[bool]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    first: dict[str, torch.Tensor] = {}
+    prepare = distributed.prepare
+
+    def remember(network: torch.nn.Module, *options: Any, **more: Any) -> torch.nn.Module:
+        if hasattr(network, "encoder_parameters"):
+            first.update({one: value.detach().clone() for one, value in network.state_dict().items()})
+        return prepare(network, *options, **more)
+
+    monkeypatch.setattr(distributed, "prepare", remember)
+    run(name, sources, tmp_path, batch_norm="frozen_affine", optimizer={"decay_norms_and_biases": False})
+    assert all(any(steps) for steps in gradients.values())
+    last = torch.load(tmp_path / "output" / "final.pt", weights_only=True)["weights"]
+    norms = [one.removesuffix("running_mean") for one in last if ".encoder." in one and one.endswith("running_mean")]
+    assert len(norms) > 10
+    for norm in norms:
+        assert not torch.equal(last[f"{norm}running_mean"], first[f"{norm}running_mean"])
+        assert torch.equal(last[f"{norm}weight"], first[f"{norm}weight"])
+        assert torch.equal(last[f"{norm}bias"], first[f"{norm}bias"])
+    assert not torch.equal(last["network.encoder.conv1.weight"], first["network.encoder.conv1.weight"])
+
+
+WITHOUT_SEGMENTER = {
+    "features": {"features": "vgg16@relu1_2:random"},
+    "unit": {"features": "vgg16@relu1_2:random"},
+    "pix2pixhd": {"weights": {"perceptual": 0.0}},
+    "dfs": {"weights": {"segmentation": 0.0, "perceptual": 0.0, "pixel": 1.0}, "select_by": "psnr"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_SEGMENTER))
+def test_an_input_that_a_configuration_does_not_read_may_be_absent(name: str, sources: dict[str, Path], tmp_path: Path):
+    changes = WITHOUT_SEGMENTER[name]
+    module, config, inputs, seed = arguments(name, sources, 0, changes)
+    assert "segmenter" in inputs
+    read = {role: folder for role, folder in inputs.items() if config.reads_input(role)}
+    assert read.keys() == inputs.keys() - {"segmenter"}
+    module.check(config, read)
+    (tmp_path / "output").mkdir()
+    assert module.run(config, read, tmp_path / "output", seed, PlainContext(tmp_path / "checkpoints"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_input_of_a_tiny_configuration_is_read(name: str):
+    config = method(name).config.model_validate(tiny(name).config)
+    assert [role for role in tiny(name).inputs if not config.reads_input(role)] == []
 
 
 @pytest.mark.parametrize("name", TRAINING)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.experiments import EXPERIMENTS, build, presets
-from orchestrator.graph import Seeds, config_hash, plan
+from orchestrator.graph import Seeds, config_hash, plan, plan_unread
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 DIGITS = 12
@@ -25,7 +25,8 @@ def current_keys(name: str, preset: str) -> dict[str, dict[str, str]]:
     for arm in experiment.arms.values():
         planned = plan(experiment, arm, seeds=Seeds(0, 0, "declared"), fingerprints=str)
         stages |= {stage: planned_stage.key[:DIGITS] for stage, planned_stage in planned.items()}
-        arms[arm.name] = config_hash(experiment.name, arm.name, planned)
+        unread = plan_unread(experiment, arm, fingerprints=str)
+        arms[arm.name] = config_hash(experiment.name, arm.name, {**unread, **planned})
     return {"stages": dict(sorted(stages.items())), "arms": arms}
 
 

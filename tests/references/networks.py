@@ -93,3 +93,33 @@ def dilated_sum(features: Tensor, weights: list[tuple[Tensor, Tensor, int]]) -> 
                 total = total + torch.einsum("oi,nihw->nohw", weight[:, :, row, column], shifted)
         total = total + bias[:, None, None]
     return total
+
+
+def released_stages(
+    features: Tensor, state: State, *, blocks: tuple[int, int, int, int], output_stride: int, caffe: bool
+) -> list[Tensor]:
+    """The four stages of a ResNet of bottlenecks behind its pooling, as hszhao/semseg and vikolss/DACS change them.
+
+    Their stages 3 and 4 have no stride and dilation 2 and 4 (at stride 8), in each block, the first one too. The stride
+    of a stage is in its first block: in the 3×3 convolution, with ``caffe`` in the 1×1 before it.
+    """
+    stages = []
+    for stage, number in enumerate(blocks, start=1):
+        unchanged = 2 ** (stage + 1)
+        rate = max(1, unchanged // output_stride)
+        for index in range(number):
+            name = f"layer{stage}.{index}"
+            stride = 2 if index == 0 and stage > 1 and rate == 1 else 1
+            first, second = (stride, 1) if caffe else (1, stride)
+            inner = functional.conv2d(features, state[f"{name}.conv1.weight"], stride=first)
+            inner = norm(inner, state, f"{name}.bn1").clamp_min(0)
+            weight = state[f"{name}.conv2.weight"]
+            inner = functional.conv2d(inner, weight, stride=second, padding=rate, dilation=rate)
+            inner = norm(inner, state, f"{name}.bn2").clamp_min(0)
+            inner = norm(functional.conv2d(inner, state[f"{name}.conv3.weight"]), state, f"{name}.bn3")
+            if index == 0:
+                features = functional.conv2d(features, state[f"{name}.downsample.0.weight"], stride=stride)
+                features = norm(features, state, f"{name}.downsample.1")
+            features = (features + inner).clamp_min(0)
+        stages.append(features)
+    return stages

@@ -12,7 +12,9 @@ Differs: see ``components.mixing`` (classes without the ignored one), ``componen
     the borders of the image count like all others. MIC disturbs colors of the hidden image; here they are left alone
     unless it is the mixed one. The fixed encoder of the feature distance keeps the running statistics it had, and the
     student has its batch's: with batch norm they differ from the first step on (DAFormer's encoders have none). Where
-    the teacher is the student, its look at the clean target counts in the student's running statistics.
+    the teacher is the student, its look at the clean target counts in the student's running statistics. DACS's release
+    keeps scales and shifts of batch norms as the pretrained weights have them (``batch_norm: frozen_affine``; trained
+    here by default), DAFormer's spares norms from the decay (``optimizer.decay_norms_and_biases: false``).
 Logs: ``loss``; ``cross_entropy``, ``focal`` (source, nats per valid pixel); ``unlabeled`` (weighed loss on mixed
     images), ``masked``, ``feature_distance`` where they are on; ``confident`` (q, share of target pixels at or above
     the threshold); ``selection``, ``infomax``, ``select_miou``.

@@ -6,7 +6,8 @@ averaged prediction, three bands again from the first weights.
 
 Source: Yang and Soatto, FDA; YanchaoYang/FDA, train.py and SStrain.py.
 Differs: see ``components.fourier`` (window) and ``components.entropy`` (size of the logits). Images of both domains are
-    augmented alike, there not at all. Batch norm is trained (there its scale and shift are frozen).
+    augmented alike, there not at all. Scales and shifts of batch norms are trained, there frozen (``batch_norm:
+    frozen_affine``).
 Logs: ``loss``, ``cross_entropy``, ``focal`` (on the transferred images, nats per valid pixel), ``entropy`` (robust, in
     [0, 1]), ``pseudo_label`` (loss on labels of an earlier stage); ``selection``, ``infomax``, ``select_miou``.
 """

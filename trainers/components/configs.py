@@ -9,10 +9,15 @@ from pydantic import Field, field_validator, model_validator
 from trainers.components.networks import (
     ARCHITECTURES,
     DEFAULT_RATES,
+    DILATED,
+    DILATED_ANEW,
     DROPOUT_OPTIONS,
     ENCODERS,
     NORMALIZATIONS,
     PUBLISHED_FAMILY,
+    TIMM,
+    Normalization,
+    timm_normalization,
 )
 from trainers.components.schedules import SCHEDULES
 from trainers.config import Config, added_field
@@ -45,9 +50,11 @@ class NetworkConfig(Config):
     """Dilations of the decoder's atrous convolutions (a key of ``DEFAULT_RATES``); unset takes the network's own. The
     released code of AdaptSegNet, DACS, DANNet and Bi-Mix uses (6, 12) of deeplabv2's four."""
     normalization: str | None = added_field(None)
-    """Images that the weights expect, a key of ``NORMALIZATIONS``; unset: what named weights bring, else what the
-    network was published with (deeplabv2: ``caffe``, all others: ``imagenet``). ``caffe`` also puts the stride of a
-    ResNet's bottleneck into its first 1×1 convolution, where those weights have it."""
+    """Images that the weights expect, a key of ``NORMALIZATIONS`` or ``timm``, what timm's own configuration of a
+    ``tu-`` encoder says (.5 for many, which is ``inception``); unset: what named weights bring, for a ``tu-`` encoder
+    from a file ``timm``, else what the network was published with (deeplabv2: ``caffe``, all others: ``imagenet``).
+    ``caffe`` also puts the stride of a ResNet's bottleneck into its first 1×1 convolution, where those weights have
+    it."""
 
     @field_validator("architecture")
     @classmethod
@@ -62,7 +69,7 @@ class NetworkConfig(Config):
     @field_validator("normalization")
     @classmethod
     def _known_normalization(cls, name: str | None) -> str | None:
-        return None if name is None else _one_of("normalization", name, NORMALIZATIONS)
+        return None if name is None else _one_of("normalization", name, [*NORMALIZATIONS, TIMM])
 
     @model_validator(mode="after")
     def _fits(self) -> "NetworkConfig":
@@ -79,6 +86,11 @@ class NetworkConfig(Config):
             raise ValueError(f"DPT takes vision transformers of timm (tu-vit_…), not {self.encoder}")
         if self.normalization is not None and self.has_named_weights():
             raise ValueError(f"the weights {self.weights!r} bring their own normalization; leave it unset")
+        if self.normalization == TIMM and not self.is_timm():
+            families = ", ".join(NORMALIZATIONS)
+            raise ValueError(
+                f"normalization timm is of the encoders tu-…, not of {self.encoder}; take one of {families}"
+            )
         return self
 
     def has_named_weights(self) -> bool:
@@ -86,23 +98,49 @@ class NetworkConfig(Config):
         return self.weights != "none" and self.weights_file() is None
 
     def family(self) -> str:
-        """The key of ``NORMALIZATIONS`` that the network is built for."""
+        """What the network is built for: a key of ``NORMALIZATIONS``, or ``timm``."""
         if self.normalization is not None:
             return self.normalization
-        return "imagenet" if self.has_named_weights() else PUBLISHED_FAMILY.get(self.architecture, "imagenet")
+        if self.is_timm() and self.weights_file() is not None:
+            return TIMM
+        return "imagenet" if self.has_named_weights() else self._published_family()
+
+    def normalized(self) -> Normalization:
+        """Mean and deviation of ``family()``."""
+        family = self.family()
+        return timm_normalization(self.encoder) if family == TIMM else NORMALIZATIONS[family]
+
+    def is_timm(self) -> bool:
+        """Whether the encoder is one of timm's by its name there."""
+        return self.encoder.startswith("tu-")
+
+    def _published_family(self) -> str:
+        return PUBLISHED_FAMILY.get(self.architecture, "imagenet")
 
     def weights_file(self) -> Path | None:
         """The path in ``weights``, when it is one."""
         return Path(self.weights).expanduser() if is_weights_path(self.weights) else None
 
     def content(self) -> dict[str, Any]:
-        """A weights file counts by its bytes, not by its path."""
+        """A weights file counts by its bytes, not by its path; beside it stands what has changed since keys were made.
+
+        Files of timm's models once were read with the mean and deviation of ``_published_family``; and encoders that
+        are not dilated, strided and pooled by segmentation-models-pytorch itself once differed from the releases there.
+        """
+        content = {}
+        if self.architecture in DILATED and self.encoder.startswith(DILATED_ANEW):
+            content["dilation"] = "whole stages"
+        elif self.family() == "caffe" and self.is_timm():
+            content["strides"] = "first convolution"
         path = self.weights_file()
         if path is None:
-            return {}
+            return content
         if not path.is_file():
             raise UserError(f"network.weights names {path}, which does not exist")
-        return {"weights": f"sha256 {hash_file(path, full=True)}"}
+        content["weights"] = f"sha256 {hash_file(path, full=True)}"
+        if self.normalization is None and self.normalized() != NORMALIZATIONS[self._published_family()]:
+            content["normalization"] = self.family()
+        return content
 
 
 def _one_of(kind: str, name: str, known: Iterable[str]) -> str:
@@ -144,6 +182,13 @@ class LossConfig(Config):
         return self
 
 
+BatchNormPolicy = Literal["local", "sync", "frozen", "frozen_affine"]
+"""Where the statistics of batch norms come from, and whether their scales and shifts learn."""
+
+OWN_STATISTICS: tuple[BatchNormPolicy, ...] = ("local", "frozen_affine")
+"""With these each worker normalizes by its own images."""
+
+
 class OptimizerConfig(Config):
     """The optimizer and its learning-rate schedule."""
 
@@ -157,6 +202,9 @@ class OptimizerConfig(Config):
     """SGD's momentum; Adam's first beta."""
     weight_decay: float = Field(1e-4, ge=0)
     """L2 penalty (SGD, Adam) or decoupled decay (AdamW), on every parameter."""
+    decay_norms_and_biases: bool = added_field(True)
+    """Off, the decay spares what has one dimension (scales and shifts of norms, biases) and what timm names as not to
+    be decayed (position embeddings), as DAFormer's recipe and those of transformers do."""
     schedule: str = "poly"
     """A key of ``components.schedules.SCHEDULES``."""
     power: float = Field(0.9, gt=0)

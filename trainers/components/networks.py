@@ -51,6 +51,13 @@ DEFAULT_RATES = {"deeplabv2": (6, 12, 18, 24), "DeepLabV3": (12, 24, 36), "DeepL
 """Dilations of the atrous convolutions."""
 
 
+DILATED = ("DeepLabV3", "DeepLabV3Plus", "PAN", "deeplabv2", "pspnet")
+"""Architectures whose encoder ends at stride 8 or 16 and dilates its last stages."""
+
+DILATED_ANEW = ("efficientnet-", "timm-skresnet", "tu-")
+"""How encoders begin that once were dilated otherwise than the released networks are."""
+
+
 class Normalization(NamedTuple):
     """Mean and standard deviation of red, green and blue in [0, 1], and the order of the channels."""
 
@@ -62,6 +69,19 @@ class Normalization(NamedTuple):
 NORMALIZATIONS = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cityscapes": Normalization((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
+    "inception": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "caffe": Normalization((122.679 / 255, 116.669 / 255, 104.007 / 255), (1 / 255, 1 / 255, 1 / 255), is_bgr=True),
 }
-"""The families of pretrained weights: torchvision's, CoinCheung's for Cityscapes, and Caffe's (BGR in 0…255)."""
+"""The families of pretrained weights: torchvision's, CoinCheung's for Cityscapes, that of many of timm's networks (as
+Inception's), and Caffe's (BGR in 0…255)."""
+
+TIMM = "timm"
+"""The family of a ``tu-`` encoder whose mean and deviation are those of timm's own configuration of that model."""
+
+
+def timm_normalization(encoder: str) -> Normalization:
+    """Mean and deviation that timm's pretrained weights of ``encoder`` (``tu-NAME``) expect; imports timm."""
+    import timm
+
+    known = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+    return NORMALIZATIONS["imagenet"] if known is None else Normalization(tuple(known.mean), tuple(known.std))

@@ -29,6 +29,10 @@ class Config(BaseConfig):
     loader_workers: int | None = runtime_field(None, ge=0)
     """Processes that decode; unset takes 4 on a GPU and none on a CPU."""
 
+    def reads_input(self, role: str) -> bool:
+        """The segmenter is read where it gives the features."""
+        return role != "segmenter" or self.features.needs_input()
+
     def content(self) -> dict[str, Any]:
         """A file of weights counts by its bytes."""
         return {"features": self.features.key()}

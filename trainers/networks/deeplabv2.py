@@ -4,7 +4,8 @@ Shape legend: n images, c classes, h height, w width.
 
 Source: Chen et al., DeepLab; the structure of wasidennis/AdaptSegNet with all four branches, as FDA and BDL have it.
 Differs: AdaptSegNet, DACS, DANNet and Bi-Mix return after the second branch; ``rates: [6, 12]`` asks for that. Dense
-    CRF and multi-scale fusion are left out.
+    CRF and multi-scale fusion are left out. They keep scales and shifts of batch norms as they were, while
+    statistics follow the batches; ``batch_norm: frozen_affine`` asks for that.
 """
 
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from trainers.components.configs import NetworkConfig
 from trainers.components.networks import DEFAULT_RATES
 from trainers.data.label_spaces import NUM_CLASSES
 from trainers.networks.blocks import resize
-from trainers.networks.encoders import build_encoder
+from trainers.networks.encoders import build_encoder, caffe_pooling
 
 
 class DeepLabV2(nn.Module):
@@ -23,9 +24,7 @@ class DeepLabV2(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.encoder, channels = build_encoder(config, output_stride=8)
-        pooling = getattr(self.encoder, "maxpool", None)
-        if isinstance(pooling, nn.MaxPool2d):
-            pooling.ceil_mode = True
+        caffe_pooling(self.encoder)
         self.classifiers = nn.ModuleList(
             nn.Conv2d(channels[-1], NUM_CLASSES, 3, padding=rate, dilation=rate)
             for rate in config.rates or DEFAULT_RATES["deeplabv2"]

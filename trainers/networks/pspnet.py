@@ -3,7 +3,8 @@
 Shape legend: n images, c classes, h height, w width.
 
 Source: Zhao et al., Pyramid Scene Parsing Network; hszhao/semseg.
-Differs: a plain ResNet by default; the released code's deep stem is the encoder ``tu-resnet50s`` or ``tu-resnet101s``.
+Differs: a plain ResNet by default; with the encoder ``tu-resnet50s`` or ``tu-resnet101s``, which have the released
+    code's deep stem, features are equal to its (``encoders`` dilates the first block of a stage too; timm does not).
     Any size is taken; theirs must be 1 more than a multiple of 8.
 """
 

@@ -3,20 +3,23 @@
 Shape legend: n images, c = 19 classes, h height, w width.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
+from textwrap import shorten
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from trainers.components.configs import NetworkConfig
-from trainers.components.networks import DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
+from trainers.components.networks import DILATED, DROPOUT_OPTIONS, NORMALIZATIONS, Normalization
 from trainers.data.label_spaces import NUM_CLASSES
-from trainers.errors import UserError
+from trainers.errors import MethodWarning, UserError
 from trainers.networks.bisenet import BiSeNet
 from trainers.networks.bisenet_original import BiSeNetOriginal
 from trainers.networks.deeplabv2 import DeepLabV2
+from trainers.networks.encoders import dilate_whole_stages, stride_in_first_convolution, without_values
 from trainers.networks.panoptic_fpn import PanopticFPN
 from trainers.networks.pspnet import PSPNet
 from trainers.networks.weights import check_encoder, load_weights
@@ -92,7 +95,7 @@ def network_stride(config: NetworkConfig) -> int:
     """What height and width must be multiples of; 1 where any size is taken. Networks of ours take any."""
     if config.architecture in NETWORKS:
         return 1
-    return int(build_segmenter(config, pretrained=False).network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+    return int(shapes_alone(config).network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
 
 
 def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
@@ -105,17 +108,72 @@ def check_network(config: NetworkConfig, *, height: int, width: int) -> None:
     config.content()  # A weights file that does not exist.
     check_size(config, height=height, width=width)
     if config.weights != "none" or config.architecture in NETWORKS:
-        build_segmenter(config, pretrained=True)  # What cannot be built, downloaded or loaded, before anything starts.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MethodWarning)  # The stage itself says what it leaves out.
+            build_segmenter(
+                config, pretrained=True
+            )  # What cannot be built, downloaded or loaded, before anything starts.
 
 
 def check_size(config: NetworkConfig, *, height: int, width: int) -> None:
-    """Refuse a side that does not divide by the network's stride, or is too small for any."""
+    """Refuse a side that does not divide by the network's stride, or is too small for any, or that it fails on.
+
+    Raises:
+        UserError: with the nearest size that would do. Nothing is computed: the network runs on shapes alone.
+    """
     stride, least = network_stride(config), LEAST_PIXELS.get(config.architecture, MIN_PIXELS)
     for name, pixels in (("height", height), ("width", width)):
         if pixels % stride or pixels < least:
             fits = max(-(-least // stride) * stride, round(pixels / stride) * stride)
             why = f"not a multiple of {stride}, the network's stride" if pixels % stride else f"less than {least}"
             raise UserError(f"{name} {pixels} is {why}; the nearest is {fits}")
+    failure = failure_at(config, height, width)
+    if failure is None:
+        return
+    nearest_side = -(-max(height, width) // stride) * stride
+    sides = [side for side in dict.fromkeys((nearest_side, *OTHER_SIDES)) if side % stride == 0]
+    fitting = next((side for side in sides if failure_at(config, side, side) is None), None)
+    remedy = f"{fitting}×{fitting} would do"
+    if fitting is None:
+        example = ", such as tu-vit_small_patch16_224" if config.architecture == "DPT" else ""
+        remedy = f"nor of {', '.join(map(str, sides))} a side; take another encoder{example}"
+    raise UserError(
+        f"{config.architecture} on {config.encoder} cannot take images of {height}×{width} ({failure}); {remedy}"
+    )
+
+
+OTHER_SIDES = (224, 256, 384, 448, 512, 518)
+"""Sides of squares that are tried where a network fails: what transformers are trained at."""
+
+
+@cache
+def shapes_alone(config: NetworkConfig) -> Segmenter:
+    """The network on the meta device: it takes no memory, and no random number is drawn."""
+    return without_values(lambda: build_segmenter(config, pretrained=False)).eval()
+
+
+@cache
+def failure_at(config: NetworkConfig, height: int, width: int) -> str | None:
+    """Why one image of this size does not pass through the network, in one line; ``None`` where it does."""
+    try:
+        logits = _pass(shapes_alone(config), height, width, device="meta")
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        if not isinstance(error, NotImplementedError) and "meta" not in str(error).lower():
+            return shorten(str(error), 120)
+        with torch.random.fork_rng(devices=[]):  # It asks for values: it gets some.
+            segmenter = build_segmenter(config, pretrained=False).eval()
+        try:
+            logits = _pass(segmenter, height, width, device="cpu")
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as actual:
+            return shorten(str(actual), 120)
+    sizes = {tuple(one.shape[-2:]) for one in logits}
+    return None if sizes == {(height, width)} else f"its logits have the size {'×'.join(map(str, min(sizes)))}"
+
+
+@torch.no_grad()
+def _pass(segmenter: Segmenter, height: int, width: int, *, device: str) -> tuple[Tensor, ...]:
+    logits: tuple[Tensor, ...] = segmenter(torch.zeros(1, 3, height, width, device=device), auxiliary=True)
+    return logits
 
 
 def check_single_image(config: NetworkConfig, *, height: int, width: int) -> None:
@@ -124,7 +182,7 @@ def check_single_image(config: NetworkConfig, *, height: int, width: int) -> Non
     Raises:
         UserError: with the fix. Nothing is computed: the network runs on shapes alone.
     """
-    segmenter = build_segmenter(config, pretrained=False).to("meta").train()
+    segmenter = without_values(lambda: build_segmenter(config, pretrained=False)).train()
     segmenter(torch.empty(1, 3, height, width, device="meta"), auxiliary=True)
 
 
@@ -135,7 +193,7 @@ def build_segmenter(config: NetworkConfig, *, pretrained: bool) -> Segmenter:
     Named weights bring their own; for all others it is that of ``config.family()``.
     """
     build = NETWORKS.get(config.architecture, _library_network)
-    segmenter = Segmenter(build(config), NORMALIZATIONS[config.family()])
+    segmenter = Segmenter(build(config), config.normalized())
     if pretrained and config.weights != "none":
         load_weights(segmenter, config)
     return segmenter
@@ -165,9 +223,10 @@ def _library_network(config: NetworkConfig) -> nn.Module:
     if config.architecture == "DPT":  # It reads blocks of a transformer, whose last norm and classifier stay behind.
         for part in ("norm", "head"):
             getattr(network.encoder.model, part, nn.Identity()).requires_grad_(False)  # type: ignore[union-attr]
+    if config.architecture in DILATED:
+        stride: int = network.encoder.output_stride  # type: ignore[assignment, union-attr]
+        dilate_whole_stages(network.encoder, config.encoder, output_stride=stride)  # type: ignore[arg-type]
     if config.family() == "caffe":
-        from trainers.networks.encoders import stride_in_first_convolution
-
         stride_in_first_convolution(network.encoder)  # type: ignore[arg-type]
     return network
 
@@ -177,6 +236,13 @@ def freeze_batch_norm(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+            module.requires_grad_(False)
+
+
+def freeze_affine(segmenter: nn.Module) -> None:
+    """Keep scales and shifts of the batch norms of a segmenter's encoder as they are; statistics stay the batch's."""
+    for module in segmenter.network.encoder.modules():  # type: ignore[union-attr]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.requires_grad_(False)
 
 

@@ -1,20 +1,13 @@
 """Pretrained weights: by name from segmentation-models-pytorch, torchvision or timm, or from a file."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig
 from trainers.errors import UserError, nearest
-from trainers.unreadable import SAVE_ADVICE
-
-CLASSIFIERS = ("fc.", "head.", "classifier.", "last_linear.", "layer5.")
-"""What files of whole classifiers (and of DeepLab, ``layer5``) hold beside the encoder; it is left out."""
-
-SHOWN_TENSORS = 4
+from trainers.networks.weight_files import CLASSIFIERS, load, load_file
 
 
 def check_encoder(config: NetworkConfig) -> None:
@@ -57,7 +50,7 @@ def load_weights(segmenter: nn.Module, config: NetworkConfig) -> None:
     """
     path = config.weights_file()
     if path is not None:
-        _load_file(segmenter, config, path)
+        load_file(segmenter, config, path)
         return
     state, images = _download(config)
     if images["input_space"] != "RGB" or images["input_range"] != [0, 1]:
@@ -66,62 +59,10 @@ def load_weights(segmenter: nn.Module, config: NetworkConfig) -> None:
             f"{images['input_range']}, and this loader gives RGB in [0, 1]; take other weights"
         )
     encoder: nn.Module = segmenter.network.encoder  # type: ignore[assignment, union-attr]
-    _load(encoder, state, f"{config.weights!r} of {config.encoder}", "the encoder")
+    expected = encoder.state_dict()
+    state = {name: value for name, value in state.items() if name in expected or not name.startswith(CLASSIFIERS)}
+    load(encoder, state, f"{config.weights!r} of {config.encoder}", "the encoder")
     segmenter.set_normalization(images["mean"], images["std"])  # type: ignore[operator]
-
-
-def _load_file(segmenter: nn.Module, config: NetworkConfig, path: Path) -> None:
-    """A state dict of the segmenter, of its network or of its encoder; the names of its tensors tell which."""
-    state: Any = load_state(path, SAVE_ADVICE)
-    for key in ("weights", "state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} holds no state dict (name → tensor); save one with torch.save(model.state_dict(), …)")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    network: nn.Module = segmenter.network  # type: ignore[assignment]
-    encoder: nn.Module = network.encoder  # type: ignore[assignment]
-    name = f"{config.architecture}-{config.encoder}"
-    parts = ((segmenter, name), (network, f"the network of {name}"), (encoder, f"the encoder {config.encoder}"))
-    overlaps = [len(set(state) & set(module.state_dict())) for module, _ in parts]
-    if not any(overlaps) and config.encoder.startswith("tu-"):  # The library wraps timm's network.
-        state = {f"model.{key}": value for key, value in state.items()}
-        overlaps = [len(set(state) & set(module.state_dict())) for module, _ in parts]
-    if not any(overlaps):
-        raise UserError(
-            f"{path} holds neither the encoder {config.encoder} nor the whole {config.architecture}: it has "
-            f"{_some(list(state))}, and the encoder has {_some(list(encoder.state_dict()))}"
-        )
-    module, what = parts[overlaps.index(max(overlaps))]
-    if ("bgr" in state) != ("bgr" in module.state_dict()) and module is segmenter:
-        family = "caffe" if "bgr" in state else "imagenet"
-        raise UserError(f"{path} was trained on images of the family {family}: set network.normalization to {family}")
-    _load(module, state, str(path), what, is_encoder=module is encoder)
-
-
-def _load(module: nn.Module, state: Mapping[str, Tensor], source: str, what: str, *, is_encoder: bool = True) -> None:
-    """Load ``state``, whose tensors must be exactly the module's; an encoder's may bring its classifier."""
-    expected = module.state_dict()
-    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
-    extra = [name for name in state if name not in expected]
-    if is_encoder:
-        extra = [name for name in extra if not name.removeprefix("model.").startswith(CLASSIFIERS)]
-    differ = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    found = {"missing": missing, "too many": extra, "of another shape": differ}
-    problems = [f"{len(names)} {kind}: {_some(names)}" for kind, names in found.items() if names]
-    if problems:
-        raise UserError(f"{source} does not fit {what}; tensors {'; '.join(problems)}")
-    # nn.Module's, since encoders override it to drop classifiers from the caller's dictionary.
-    nn.Module.load_state_dict(module, {name: state.get(name, value) for name, value in expected.items()})
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN_TENSORS} more" if len(names) > SHOWN_TENSORS else ""
-    return ", ".join(names[:SHOWN_TENSORS]) + more
 
 
 def _download(config: NetworkConfig) -> tuple[Mapping[str, Tensor], dict[str, Any]]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers import distributed
+from trainers.components.configs import OWN_STATISTICS
 from trainers.components.losses import combined_loss
 from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
@@ -116,7 +117,7 @@ class SupervisedLearner:
 
     def tally_select(self) -> Tally:
         """One pass over the select split."""
-        if self.config.batch_norm == "local":
+        if self.config.batch_norm in OWN_STATISTICS:
             distributed.take_buffers_of_rank_0(self.segmenter, self.context)
         self.segmenter.eval()
         batches = evaluation_batches(
@@ -175,7 +176,7 @@ def check_networks(config: Config, inputs: Mapping[str, Path]) -> None:
     """Refuse an unknown encoder, a size that the network cannot take, weights of another network to start from."""
     for height, width in (config.select_size(), training_size(config)):
         check_network(config.network, height=height, width=width)
-    if config.batch_size == 1 and config.batch_norm == "local":
+    if config.batch_size == 1 and config.batch_norm in OWN_STATISTICS:
         check_single_image(config.network, height=height, width=width)
     if "initial" in inputs:
         check_initial(config.network, inputs["initial"])
@@ -280,7 +281,7 @@ def check_workers(config: Config, context: TrainContext) -> None:
     """Refuse workers that the batch, the statistics or the device do not suit."""
     if config.batch_size % context.world_size:
         raise UserError(f"batch_size {config.batch_size} does not divide among {context.world_size} workers evenly")
-    if config.batch_size == context.world_size and config.batch_norm == "local":
+    if config.batch_size == context.world_size and config.batch_norm in OWN_STATISTICS:
         height, width = training_size(config)
         check_single_image(config.network, height=height, width=width)
     if config.batch_norm == "sync" and context.device.type != "cuda":

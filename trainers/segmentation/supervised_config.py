@@ -4,7 +4,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainers.components.configs import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RareClassConfig
+from trainers.components.configs import (
+    AugmentationConfig,
+    BatchNormPolicy,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    RareClassConfig,
+)
 from trainers.components.networks import AUXILIARY_WEIGHTS
 from trainers.config import Config as BaseConfig
 from trainers.config import SeedFrom, added_field, runtime_field
@@ -42,8 +49,9 @@ class Config(BaseConfig):
     augmentation: AugmentationConfig = AugmentationConfig()
     rare_classes: RareClassConfig = added_field(RareClassConfig())
     loop: LoopConfig = LoopConfig()
-    batch_norm: Literal["local", "sync", "frozen"] = "local"
-    """Statistics per worker, over all workers (needs GPUs), or fixed at their initial values."""
+    batch_norm: BatchNormPolicy = "local"
+    """Statistics per worker, over all workers (needs GPUs), or ``frozen``: fixed, with scales and shifts, at what they
+    are initially. ``frozen_affine``: statistics per worker, the encoder's scales and shifts fixed (FDA, DACS)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: bfloat16 autocast on a GPU, float32 on a CPU."""
     score_batch_size: int = runtime_field(8, ge=1)

@@ -54,6 +54,10 @@ class Config(BaseConfig):
     pictures: int = runtime_field(4, ge=0, le=20)
     """Chosen images to show, evenly spaced by score, beside as many that were not."""
 
+    def reads_input(self, role: str) -> bool:
+        """Colors are read by the histogram; features and reference also where they only measure what was chosen."""
+        return role != "colors" or self.scorer == "histogram"
+
     @model_validator(mode="after")
     def _has_scores_to_match(self) -> "Config":
         if self.order == "quantile_match" and self.scorer not in WITH_REFERENCE:

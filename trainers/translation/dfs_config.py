@@ -141,6 +141,11 @@ class Config(BaseConfig):
         """Whether the role ``segmenter`` is used for itself, not for its features alone."""
         return self.weights.segmentation > 0 or self.select_by == "miou"
 
+    def reads_input(self, role: str) -> bool:
+        """The segmenter is read for itself, or for its features where the perceptual loss takes them."""
+        perceptual = self.weights.perceptual > 0 and self.features is not None and self.features.needs_input()
+        return role != "segmenter" or self.needs_segmenter() or perceptual
+
     def content(self) -> dict[str, Any]:
         """A file of weights counts by its bytes."""
         return {} if self.features is None else {"features": self.features.key()}

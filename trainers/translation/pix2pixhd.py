@@ -47,7 +47,7 @@ from trainers.loop import train
 from trainers.networks.features import FeatureNetwork, build_features, check_feature_source, check_features
 from trainers.translation.discriminators import accuracy
 from trainers.translation.losses import absolute, adversarial, feature_matching
-from trainers.translation.pix2pixhd_config import Config, LabelGeneratorConfig
+from trainers.translation.pix2pixhd_config import GLOBAL, Config, LabelGeneratorConfig
 from trainers.translation.pix2pixhd_networks import ConditionalDiscriminator, Pix2PixHD, encode
 from trainers.translation.training import (
     Panels,
@@ -60,9 +60,6 @@ from trainers.translation.training import (
     signed,
 )
 from trainers.translation.translators import read_translator, write_translator
-
-GLOBAL = "global_generator"
-"""Role of the training whose generator the enhancer stands around."""
 
 OTHERS = "raise the other losses' weights"
 

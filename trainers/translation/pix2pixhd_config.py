@@ -15,6 +15,9 @@ from trainers.translation.configs import DiscriminatorConfig, TranslatorOptimize
 VERSION = 1
 SEED_FROM: SeedFrom = "sweep"
 
+GLOBAL = "global_generator"
+"""Role of the training whose generator the enhancer stands around."""
+
 VGG19 = tuple(f"vgg19@relu{block}_1" for block in range(1, 6))
 
 
@@ -136,6 +139,12 @@ class Config(BaseConfig):
     def size(self) -> tuple[int, int]:
         """Height and width of what the networks see."""
         return self.augmentation.crop_height or self.height, self.augmentation.crop_width or self.width
+
+    def reads_input(self, role: str) -> bool:
+        """The segmenter is read for the perceptual loss, the global generator by an enhancer around it."""
+        if role == "segmenter":
+            return self.weights.perceptual > 0 and self.features[-1].needs_input()
+        return role != GLOBAL or self.generator.enhancer == "local"
 
     def content(self) -> dict[str, Any]:
         """A file of weights counts by its bytes."""

@@ -9,7 +9,9 @@ Shape legend: n images of this rank, h height, w width; (d y x) the latent map o
 Source: Liu et al., UNIT, eqs. 4 to 11; mingyuliutw/UNIT, trainer.py; the night thesis, section 3.2 (eqs. 3.1 to 3.5,
     perceptual loss, inference at 512×1024).
 Differs: one pass of the generators serves both updates, discriminators first; the release makes a second one with other
-    noise. Generators maximize log D (see ``losses.adversarial``). No layer of a discriminator is shared.
+    noise. Generators maximize log D (see ``losses.adversarial``). No layer of a discriminator is shared. The release's
+    perceptual VGG16 is Caffe's (BGR in 0…255 less its mean), ours torchvision's with the normalization of its weights;
+    as there, the pooling before its last block is left out.
 Logs: ``loss`` (of the generators, weighed), ``adversarial``, ``reconstruction``, ``cycle`` (mean absolute difference in
     [0, 2]), ``kl``, ``cycle_kl``, ``perceptual`` where it is on, ``discriminator`` (weighed by λ0),
     ``discriminator_accuracy`` (share of patches judged right; .5 is a draw); ``selection`` is the step: adversarial

@@ -94,6 +94,12 @@ class Config(BaseConfig):
         """Height and width to which images of the target are resized."""
         return self.target_height or self.height, self.target_width or self.width
 
+    def reads_input(self, role: str) -> bool:
+        """The segmenter is read for its features alone, where the perceptual loss takes them."""
+        return role != "segmenter" or (
+            self.weights.perceptual > 0 and self.features is not None and self.features.needs_input()
+        )
+
     def content(self) -> dict[str, Any]:
         """A file of weights counts by its bytes."""
         return {} if self.features is None else {"features": self.features.key()}

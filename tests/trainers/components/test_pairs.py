@@ -184,3 +184,16 @@ def test_the_released_shifts_equal_the_reference_and_change_borders_alone(seed: 
         assert found[image].tolist() == reference.released_shifts(truth[image].tolist())
     assert torch.equal(found[:, 2:-2, 2:-2], truth[:, 2:-2, 2:-2])
     assert not torch.equal(found, truth)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dannet_s_shifts_overwrite_the_labels_that_bi_mix_s_keep(seed: int):
+    """What ``static_loss`` says of both releases; why only Bi-Mix's can be asked for."""
+    truth = torch.randint(0, 11, (1, 48, 64), generator=torch.Generator().manual_seed(seed))
+    kept = released_shifts(truth)[0]
+    spoiled = torch.tensor(reference.dannet_shifts(truth[0].tolist()))
+    border = 48 * 64 - 44 * 60
+    assert (kept != truth[0]).sum() <= border
+    assert (spoiled != truth[0]).sum() > 48 * 64 / 2
+    with pytest.raises(RuntimeError, match="single memory location"):
+        truth[:, 1:, :] = truth[:, :-1, :]

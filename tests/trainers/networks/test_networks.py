@@ -10,10 +10,15 @@ from trainers.components.networks import ARCHITECTURES, DEFAULT_RATES, DROPOUT_O
 from trainers.errors import UserError
 from trainers.networks.segmentation import (
     NETWORKS,
+    Segmenter,
     check_network,
     check_size,
+    failure_at,
     freeze_batch_norm,
+    shapes_alone,
 )
+from trainers.segmentation import supervised
+from trainers.segmentation.supervised_config import Config
 
 
 def test_the_list_of_architectures_is_the_library_s():
@@ -156,3 +161,59 @@ def test_frozen_batch_norm_keeps_statistics_and_affine_parameters():
     assert not any(norm.training or norm.weight.requires_grad or norm.bias.requires_grad for norm in norms)
     assert all(torch.equal(value, before[name]) for name, value in segmenter.state_dict().items())
     assert segmenter.network.encoder.conv1.weight.grad is not None
+
+
+@pytest.mark.parametrize("pixels", [56, 224, 518])
+def test_a_network_that_runs_at_no_size_is_refused_before_training(pixels: int):
+    config = NetworkConfig(architecture="DPT", encoder="tu-vit_small_patch14_dinov2")
+    with pytest.raises(UserError, match=rf"cannot take images of {pixels}×{pixels} .*; nor of .* take another encoder"):
+        check_network(config, height=pixels, width=pixels)
+
+
+def test_a_network_that_runs_at_one_size_alone_is_refused_with_that_size():
+    config = NetworkConfig(encoder="tu-swin_tiny_patch4_window7_224")
+    with pytest.raises(UserError, match=r"FPN on tu-swin_.* cannot take images of 64×96 .*; 224×224 would do") as error:
+        check_network(config, height=64, width=96)
+    one_line(error)
+    check_network(config, height=224, width=224)
+
+
+@pytest.mark.parametrize("fields", [{"height": 64, "width": 64}, {"height": 224, "width": 224, "select_height": 64}])
+@pytest.mark.parametrize("crop", [None, 64])
+def test_a_training_refuses_the_size_of_its_crop_and_of_its_scores(fields: dict[str, int], crop: int | None):
+    sizes = {"augmentation": {"crop_height": crop, "crop_width": crop}} if crop else {}
+    network = {"encoder": "tu-swin_tiny_patch4_window7_224"}
+    train = {"train": ["toy_city/day_train"], "select": "toy_city/day_val"}
+    config = Config.model_validate({**train, "network": network, **fields, **sizes})
+    with pytest.raises(UserError, match="would do"):
+        supervised.check(config, {})
+    whole = Config.model_validate({**train, "network": network, "height": 224, "width": 224})
+    supervised.check(whole, {})
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])
+def test_the_check_of_a_size_draws_no_random_number(encoder: str):
+    failure_at.cache_clear()
+    shapes_alone.cache_clear()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    check_size(NetworkConfig(encoder=encoder), height=96, width=64)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {parameter.device.type for parameter in shapes_alone(NetworkConfig(encoder=encoder)).parameters()} == {
+        "meta"
+    }
+
+
+def test_what_asks_for_values_is_given_some(monkeypatch: pytest.MonkeyPatch):
+    failure_at.cache_clear()
+    seen: list[str] = []
+
+    def asking(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.device.type)
+        assert images.sum().item() == 0
+        return images
+
+    monkeypatch.setattr(Segmenter, "normalize", asking)
+    check_size(NetworkConfig(), height=160, width=64)
+    assert seen == ["meta", "cpu"]
+    failure_at.cache_clear()

@@ -1,6 +1,9 @@
 import json
+import re
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import timm
@@ -10,8 +13,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from tests.trainers.networks.building import build, one_line, same_weights
+from trainers.checkpoint import load_state
 from trainers.components.configs import NetworkConfig
-from trainers.errors import UserError
+from trainers.errors import MethodWarning, UserError
 from trainers.networks.segmentation import check_network
 
 
@@ -192,3 +196,141 @@ def test_without_a_network_the_error_says_which_local_path_would_do(monkeypatch:
     message = one_line(error)
     assert "set network.weights to the path of a file with the encoder's state dict, such as resnet18.pth" in message
     assert "none for a random start" in message
+
+
+TIMM_MODELS = [
+    "efficientnet_b0",
+    "mobilenetv3_large_100",
+    "convnext_atto",
+    "swin_tiny_patch4_window7_224",
+    "vit_tiny_patch16_224",
+    "regnety_002",
+]
+"""Of each kind of head that timm publishes: conv_head and bn2; head.norm and head.fc; norm and head."""
+
+
+def architecture_of(model: str) -> str:
+    return "DPT" if model.startswith("vit") else "FPN"
+
+
+@pytest.mark.parametrize("model", TIMM_MODELS)
+def test_a_checkpoint_as_timm_publishes_it_loads_every_tensor_of_the_encoder(model: str, tmp_path: Path):
+    torch.manual_seed(1)
+    source = timm.create_model(model)
+    path = tmp_path / "published.pth"
+    torch.save(source.state_dict(), path)
+    fields = {"architecture": architecture_of(model), "encoder": f"tu-{model}"}
+    fresh = build(2, **fields).network.encoder
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        encoder = build(2, **fields, weights=str(path), pretrained=True).network.encoder
+    published = {re.sub(r"[._]", "", name): value for name, value in source.state_dict().items()}
+    ours = {re.sub(r"[._]", "", name.removeprefix("model.")): value for name, value in encoder.state_dict().items()}
+    assert len(ours) == len(fresh.state_dict())
+    assert all(torch.equal(value, published[name]) for name, value in ours.items())
+    left_out = published.keys() - ours.keys()
+    texts = [str(one.message) for one in told if issubclass(one.category, MethodWarning)]
+    assert len(texts) == bool(left_out)
+    assert all(f"no place for {len(left_out)} tensors" in text and "\n" not in text for text in texts)
+
+
+def test_what_is_left_out_is_named(tmp_path: Path):
+    path = tmp_path / "published.pth"
+    torch.save(timm.create_model("efficientnet_b0").state_dict(), path)
+    with pytest.warns(
+        MethodWarning,
+        match=r"the encoder tu-efficientnet_b0 has no place for 8 tensors.*: conv_head\.weight, bn2\.weight",
+    ):
+        build(encoder="tu-efficientnet_b0", weights=str(path), pretrained=True)
+
+
+def test_a_file_of_a_deeper_timm_model_is_not_half_loaded(tmp_path: Path):
+    path = tmp_path / "deeper.pth"
+    torch.save(timm.create_model("regnety_004").state_dict(), path)
+    with pytest.raises(UserError, match="does not fit the encoder tu-regnety_002; tensors"):
+        build(encoder="tu-regnety_002", weights=str(path), pretrained=True)
+
+
+def test_a_timm_file_without_one_of_the_encoder_s_tensors_is_refused(tmp_path: Path):
+    state = timm.create_model("efficientnet_b0").state_dict()
+    del state["blocks.2.0.conv_pw.weight"]
+    path = tmp_path / "part.pth"
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"1 missing: blocks\.2\.0\.conv_pw\.weight"):
+        build(encoder="tu-efficientnet_b0", weights=str(path), pretrained=True)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["model.", "_orig_mod.", "backbone.", "module.", "encoder.", "module._orig_mod.model."]
+)
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
+def test_prefixes_of_training_programs_are_understood(prefix: str, encoder: str, tmp_path: Path):
+    source = timm.create_model("resnet18") if encoder.startswith("tu-") else torchvision.models.resnet18()
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    path = tmp_path / "wrapped.pth"
+    torch.save({"state_dict": {**state, "decode_head.conv_seg.weight": torch.zeros(19, 8, 1, 1)}}, path)
+    with pytest.warns(MethodWarning, match=r"no place for 3 tensors.*decode_head\.conv_seg\.weight"):
+        loaded = build(encoder=encoder, weights=str(path), pretrained=True).network.encoder
+    inner = loaded.model if encoder.startswith("tu-") else loaded
+    assert torch.equal(inner.conv1.weight, source.conv1.weight)
+    assert torch.equal(inner.layer4[1].bn2.running_mean, source.layer4[1].bn2.running_mean)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model._orig_mod."])
+def test_a_wrapped_file_of_the_whole_is_loaded_whole(prefix: str, tmp_path: Path):
+    source = build(1, architecture="bisenet")
+    path = tmp_path / "whole.pth"
+    torch.save({f"{prefix}{name}": value for name, value in source.state_dict().items()}, path)
+    assert same_weights(build(2, architecture="bisenet", weights=str(path), pretrained=True), source)
+
+
+def test_a_number_of_numpy_s_beside_the_weights_is_read(tmp_path: Path):
+    source = build(1).network.encoder
+    path = tmp_path / "best.pth"
+    numbers = {"best_pred": np.float64(0.75), "epoch": np.int64(3), "is_best": np.bool_(True)}
+    torch.save({"state_dict": source.state_dict(), **numbers}, path)
+    assert same_weights(build(2, weights=str(path), pretrained=True).network.encoder, source)
+    assert load_state(path)["best_pred"] == 0.75
+    assert load_state(path)["epoch"] == 3
+    assert load_state(path)["is_best"] is True
+
+
+@pytest.mark.parametrize("value", [np.array(["a"], dtype=object), np.datetime64("2020-01-01"), np.zeros(2)])
+def test_no_other_object_of_numpy_s_is_read(value: object, tmp_path: Path):
+    path = tmp_path / "other.pth"
+    torch.save({"value": value}, path)
+    with pytest.raises(UserError, match=r"cannot be read"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "mean"),
+    [("resnetv2_50x1_bit", 0.5), ("resnet18", 0.485), ("tf_efficientnet_b0", 0.485), ("test_vit", 0.5)],
+)
+def test_a_timm_encoder_from_a_file_takes_the_mean_of_timm_s_own_configuration(model: str, mean: float, tmp_path: Path):
+    assert timm.get_pretrained_cfg(model).mean[0] == mean
+    encoder = f"tu-{model}"
+    fields = {"architecture": "DPT" if model == "test_vit" else "FPN", "encoder": encoder}
+    path = tmp_path / "published.pth"
+    torch.save(timm.create_model(model).state_dict(), path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MethodWarning)
+        segmenter = build(**fields, weights=str(path), pretrained=True)
+        named = build(**fields, weights=str(path), normalization="imagenet", pretrained=True)
+    expected = timm.get_pretrained_cfg(model)
+    assert (segmenter.mean / 255).flatten().tolist() == pytest.approx(expected.mean)
+    assert (segmenter.std / 255).flatten().tolist() == pytest.approx(expected.std)
+    assert (named.mean / 255).flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    config = NetworkConfig(**fields, weights=str(path))
+    assert ("normalization" in config.content()) == (mean == 0.5)  # A key moves where the numbers did.
+    assert "normalization" not in NetworkConfig(**fields).content()
+
+
+def test_the_families_of_timm_have_names():
+    half = build(encoder="tu-test_resnet", normalization="inception")
+    assert (half.mean / 255).flatten().tolist() == pytest.approx([0.5] * 3)
+    assert (half.std / 255).flatten().tolist() == pytest.approx([0.5] * 3)
+    named = build(architecture="DPT", encoder="tu-test_vit", normalization="timm")
+    assert (named.mean / 255).flatten().tolist() == pytest.approx(timm.get_pretrained_cfg("test_vit").mean)
+    with pytest.raises(ValueError, match=r"normalization timm is of the encoders tu-…, not of resnet18; take one of"):
+        NetworkConfig(normalization="timm")
