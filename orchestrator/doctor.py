@@ -17,7 +17,7 @@ from orchestrator.access import unshared
 from orchestrator.artifacts import Store, read_artifact, visible_folders
 from orchestrator.leases import is_dead_here, read_lease, remove_if_dead
 from orchestrator.ledger import NAMES, Ledger, sweep_names
-from orchestrator.records import KINDS, Fingerprint, NewerSchema, Pin, Spec, read_record
+from orchestrator.records import KINDS, CheckedSplit, Fingerprint, NewerSchema, Pin, Spec, read_record
 from orchestrator.recovery import lost_outcomes
 from orchestrator.start import load_request
 from results.store import NewerSchemaError, read_curves, read_scores
@@ -166,13 +166,14 @@ def _loss(path: Path) -> str:
         "software": "moved to quarantine; a change of versions since then is not told",
         "rungs": "moved to quarantine; the configuration is judged again",
         "fingerprints": "moved to quarantine; the data set is read again",
+        "checked": "moved to quarantine; the files are decoded once more before the next training",
         "pinned": "moved to quarantine; `nightshift gc` then lists the artifact",
     }
     return lost.get(path.parent.name, "moved to quarantine; start the sweep again with its command")
 
 
 def _small_records(storage: Path) -> Iterator[Finding]:
-    for folder, kind in (("fingerprints", Fingerprint), ("pinned", Pin)):
+    for folder, kind in (("fingerprints", Fingerprint), ("fingerprints/checked", CheckedSplit), ("pinned", Pin)):
         for path in sorted((storage / folder).glob("[!.]*.json")):
             yield from _record(storage, path, kind)
 

@@ -1,36 +1,25 @@
 """Before anything starts: prove that it can run. Every refusal is one line with the fix."""
 
-import hashlib
-import json
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from orchestrator.access import is_denied
 from orchestrator.artifacts import verify_named
 from orchestrator.cluster import absolute, connect
-from orchestrator.files import replace_json, require_writable
+from orchestrator.data_sight import Bar, check_files, no_bar, split_fingerprint
+from orchestrator.files import require_writable
 from orchestrator.graph import Arm, Experiment, external_splits
 from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
-from orchestrator.records import Damaged, Fingerprint, read_record
 from orchestrator.resources import cluster_nodes, is_on_cluster, num_cpus, num_gpus, require_fit
 from orchestrator.trial import Place, Trial
-from trainers.data.checks import SplitNotes, check_split
-from trainers.data.datasets import DATASETS, DataSplit, content_files, open_split
-from trainers.data.fingerprint import fingerprint
-from trainers.data.packed import is_packed
+from trainers.data.datasets import DATASETS
 from trainers.errors import UserError, nearest
 
 MIN_FREE_BYTES = 1_000_000_000
 """Free space below which nothing starts: a checkpoint, its artifact and the copy that is written aside."""
-
-
-READING = 2
-"""Raised where the same files give another fingerprint or another refusal: 2 is since EXIF turns photographs."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +37,6 @@ class Request:
     collective_seconds: float = 1800.0
     max_concurrent: int = 1
     """Trials that run at once where they fit: a run takes one after the other, a sweep all that it can."""
-
-
-Bar = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Shows how far a loop of a known length with a description is, while it passes the items on."""
-
-
-def no_bar(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-    """The items alone."""
-    return items
 
 
 def device_type(request: Request) -> Literal["cpu", "cuda"]:
@@ -157,9 +137,9 @@ def data_roots(request: Request) -> dict[str, Path]:
 def place(
     experiment: Experiment, arms: Iterable[Arm], request: Request, bar: Bar = no_bar, *, only_look: bool = False
 ) -> Place:
-    """Check storage, data and resources; of what it writes only the fingerprints of the data sets stay.
+    """Check storage, data and resources; of what it writes only what it remembers of the data sets stays.
 
-    With ``only_look`` nothing is to be made in the storage, so it need not be writable.
+    With ``only_look`` nothing is to be made in the storage: it need not be writable, and no image is decoded.
 
     Raises:
         UserError: with what is missing.
@@ -187,6 +167,8 @@ def place(
         )
     fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
     check_targets(experiment, arms, roots)
+    for split in splits.values() if not only_look else ():
+        check_files(storage, roots, split, bar)
     if is_on_cluster():
         check_nodes(storage, roots, splits)
     return Place(
@@ -213,47 +195,6 @@ def require_space(storage: Path) -> None:
             f"the storage {storage} has {free / 1e9:.1f} GB free, and a run needs {MIN_FREE_BYTES / 1e9:.0f} GB; "
             "free some (`nightshift gc` lists what nobody needs) or give another --storage"
         )
-
-
-def split_fingerprint(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar: Bar = no_bar) -> str:
-    """The fingerprint of a split, remembered on the storage; every file is read once before.
-
-    The fingerprint itself knows no modification times; they only tell whether the remembered one still holds.
-
-    Raises:
-        UserError: a file is missing, cannot be decoded, or does not fit its image or the label map.
-    """
-    samples = open_split(roots, split)
-    root = roots[split.dataset]
-    files = content_files(root, split, samples)
-    # READING first: what was remembered before files were read as they are now is looked at again.
-    listing = [READING, *((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files)]
-    name = hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:32]
-    remembered = storage / "fingerprints" / f"{name}.json"
-    if not remembered.is_file():
-        unread = [] if is_packed(root) else samples  # What is packed was read when it was packed.
-        notes = SplitNotes(split)
-        checked = check_split(root, unread, split, notes=notes, threads=num_cpus())
-        for problem in bar(checked, len(unread), f"first sight of {split}"):
-            if problem is not None:
-                raise UserError(f"{problem} (`nightshift data check` lists all that is wrong)")
-        for note in notes.lines():
-            sys.stderr.write(f"note: {note}\n")
-        return _remember(remembered, split, fingerprint(root, files))
-    try:
-        return str(read_record(remembered, Fingerprint, "the remembered fingerprint")["fingerprint"])
-    except Damaged:  # Nothing is lost: what it was made of is there.
-        return _remember(remembered, split, fingerprint(root, files))
-
-
-def _remember(path: Path, split: DataSplit, known: str) -> str:
-    """Keep a fingerprint on the storage, where that can be written."""
-    try:
-        replace_json(path, {"split": str(split), "fingerprint": known})
-    except OSError as error:
-        if not is_denied(error):
-            raise
-    return known
 
 
 def check_methods(trial: Trial) -> None:

@@ -126,6 +126,15 @@ class Fingerprint(TypedDict):
     fingerprint: str
 
 
+class CheckedSplit(TypedDict):
+    """``fingerprints/checked/``: how many files of a split, from the first on, have been decoded without a problem."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    split: str
+    checked: int
+
+
 class Pin(TypedDict):
     """``pinned/``: who made an artifact by itself."""
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.artifacts import Artifact, Store, verify_named
+from orchestrator.data_sight import check_files, split_fingerprint
 from orchestrator.execute import Observe, Walk
 from orchestrator.files import publish_json, require_writable
 from orchestrator.graph import Stage, external_splits, plan_stage
-from orchestrator.preflight import num_cpus, split_fingerprint
 from orchestrator.provenance import command
+from orchestrator.resources import num_cpus
 
 if TYPE_CHECKING:
     from trainers.context import OnReport, TrainContext
@@ -49,6 +50,8 @@ def make_stage(
     verify_named([*roots.values(), *(inputs or {}).values()])
     torch.set_num_threads(num_cpus())
     prints = {str(split): split_fingerprint(storage, roots, split) for split in external_splits(stage)}
+    for split in external_splits(stage):
+        check_files(storage, roots, split)
     keys = {role: folder.name for role, folder in (inputs or {}).items()}
     planned = plan_stage(stage, keys, seed=None, fingerprints=lambda split: prints[str(split)])
     folders = {**roots, **(inputs or {})}

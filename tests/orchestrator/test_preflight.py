@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import preflight, resources, spaces
+from orchestrator import data_sight, preflight, resources, spaces
 from orchestrator.experiments.camvid import camvid
 from orchestrator.experiments.demo import toy_city
 from orchestrator.preflight import Request, check_workers, data_roots, device_type, find_arms, place, the_arm
@@ -59,13 +59,13 @@ def test_a_copy_elsewhere_has_the_same_fingerprints(tmp_path, camvid_root):
 def test_fingerprints_are_remembered_and_made_anew_when_a_file_changes(tmp_path, camvid_root, monkeypatch):
     first = camvid_place(tmp_path / "storage", camvid_root)
     read = []
-    fingerprint = preflight.fingerprint
+    fingerprint = data_sight.fingerprint
 
     def reading(root, files, **options):
         read.append(len(list(files)))
         return fingerprint(root, files, **options)
 
-    monkeypatch.setattr(preflight, "fingerprint", reading)
+    monkeypatch.setattr(data_sight, "fingerprint", reading)
     assert camvid_place(tmp_path / "storage", camvid_root).fingerprints == first.fingerprints
     assert read == []
 
@@ -260,6 +260,6 @@ def test_a_space_for_another_method_is_refused():
 def test_a_split_is_fingerprinted_by_the_files_it_names(tmp_path, camvid_root):
     split = DataSplit.model_validate("camvid/day_val")
     roots = {"camvid": camvid_root}
-    before = preflight.split_fingerprint(tmp_path / "storage", roots, split)
+    before = data_sight.split_fingerprint(tmp_path / "storage", roots, split)
     (camvid_root / "images" / "unlisted.jpg").write_text("not in the list")
-    assert preflight.split_fingerprint(tmp_path / "storage", roots, split) == before
+    assert data_sight.split_fingerprint(tmp_path / "storage", roots, split) == before

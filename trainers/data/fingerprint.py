@@ -1,7 +1,7 @@
 """Fingerprints: which data a stage read, by content and never by path or date."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +11,14 @@ EDGE_BYTES = 64 * 1024
 """A file is known by its size and the hash of its first and last ``EDGE_BYTES``."""
 
 
-def fingerprint(root: Path, files: Iterable[Path], *, full: bool = False) -> str:
+def fingerprint(
+    root: Path, files: Iterable[Path], *, full: bool = False, watch: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> str:
     """SHA-256 (hex) over the sorted (relative path, size, content hash) of ``files`` below ``root``.
 
     A photograph that EXIF turns has its orientation behind its hash: it was read unturned once, and what was made of it
     then must not pass for what is made of it now. Names that are no UTF-8 count by their bytes.
+    ``watch`` passes the files' hashes on as they are made, and may show how far that is.
     ``full`` hashes every byte instead of the edges of each file; the two kinds never compare equal.
     """
     paths = sorted(files)
@@ -23,7 +26,7 @@ def fingerprint(root: Path, files: Iterable[Path], *, full: bool = False) -> str
         hashes = pool.map(lambda path: hash_file(path, full=full), paths)
         total = hashlib.sha256(b"full" if full else b"edges")
         turns = pool.map(_turned, paths)
-        for path, file_hash, turned in zip(paths, hashes, turns, strict=True):
+        for path, file_hash, turned in zip(paths, watch(hashes), turns, strict=True):
             name = path.relative_to(root).as_posix()
             total.update(f"{name}\0{file_hash}{turned}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
