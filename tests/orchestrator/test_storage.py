@@ -163,7 +163,7 @@ def test_a_fingerprint_that_cannot_be_remembered_is_computed(nightshift, tmp_pat
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("orchestrator.preflight.replace_json", refuse)
+    monkeypatch.setattr("orchestrator.data_sight.replace_json", refuse)
     done = nightshift("show", "camvid", "--set", f"data.camvid.root={camvid_root}", "--storage", tmp_path / "none")
     assert done.code == 0, done.err
     assert not (tmp_path / "none").exists()

@@ -157,6 +157,8 @@ def failure_at(config: NetworkConfig, height: int, width: int) -> str | None:
     """Why one image of this size does not pass through the network, in one line; ``None`` where it does."""
     try:
         logits = _pass(shapes_alone(config), height, width, device="meta")
+    except UserError:
+        raise  # It cannot be built at any size, and the message names the cure.
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         if not isinstance(error, NotImplementedError) and "meta" not in str(error).lower():
             return shorten(str(error), 120)
