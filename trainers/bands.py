@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+WHOLE_PIXELS = 2**21
+"""Up to so many output pixels (1024×2048, and every benchmark's label maps) the image is resized at once, so that scores
+keep every bit that they had: a band's values differ from the whole image's by rounding."""
+
 BAND_PIXELS = 2**19
 """Output pixels in a band: 40 MB of float32 logits of 19 classes."""
 
@@ -22,9 +26,14 @@ def resized_bands(
     Args:
         logits: Of one image.
         size: (H, W) in pixels.
-        band_pixels: At most so many pixels of the result at once, but at least one row; ``BAND_PIXELS`` by default.
+        band_pixels: At most so many pixels of the result at once, but at least one row. By default ``BAND_PIXELS``, and
+            a single band for a result of up to ``WHOLE_PIXELS``.
     """
     (rows, columns), (height, width) = logits.shape[1:], size
+    if band_pixels is None and height * width <= WHOLE_PIXELS:
+        is_same = (rows, columns) == size
+        yield logits if is_same else F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+        return
     step = max(1, (band_pixels or BAND_PIXELS) // width)
     for top in range(0, height, step):
         bottom = min(top + step, height)

@@ -34,6 +34,7 @@ def test_bands_are_the_whole_image_row_by_row(size, wanted, band_pixels):
 
 @pytest.mark.parametrize(("size", "wanted"), SIZES)
 def test_classes_and_confidence_are_those_of_the_whole_image(size, wanted, monkeypatch):
+    monkeypatch.setattr(bands, "WHOLE_PIXELS", 0)
     monkeypatch.setattr(bands, "BAND_PIXELS", 64)
     logits = random_logits(size, seed=1)
     expected = whole(logits, wanted)
@@ -45,6 +46,13 @@ def test_classes_and_confidence_are_those_of_the_whole_image(size, wanted, monke
         assert (predicted == expected.argmax(dim=0))[is_clear].all()
     confidence = expected.softmax(dim=0).amax(dim=0)
     torch.testing.assert_close(torch.from_numpy(prediction.confidence), confidence, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("wanted", [(1024, 2048), (1052, 1914), (1080, 1920), (720, 960)])
+def test_at_the_sizes_of_benchmarks_every_bit_is_as_it_was(wanted):
+    """Scores of these sizes are published: rounding must not decide a tie in another way."""
+    logits = random_logits((67, 121), seed=2)
+    assert torch.equal(torch.cat(list(resized_bands(logits, wanted)), dim=1), whole(logits, wanted))
 
 
 def test_memory_does_not_grow_with_the_image():
