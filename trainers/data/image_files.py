@@ -63,10 +63,15 @@ def _undecodable(path: Path, error: Exception) -> str:
     return f"{path} cannot be decoded ({told}); replace the file"
 
 
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an open image: 1 (upright) to 8."""
+def orientation_of(image: Image.Image, *, header_only: bool = False) -> int:
+    """The EXIF orientation of an open image: 1 (upright) to 8.
+
+    Of a PNG that is not decoded yet, ``header_only`` reads what stands before the pixels; Pillow would decode them to
+    see what stands behind.
+    """
     try:
-        orientation = image.getexif().get(Base.Orientation)
+        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        orientation = exif.get(Base.Orientation)
     except Exception:  # EXIF that nobody can read turns nothing, as in every viewer; the pixels are whole.
         return UPRIGHT
     return orientation if orientation in TURNS else UPRIGHT
@@ -82,9 +87,28 @@ def file_orientation(path: Path) -> int:
         return UPRIGHT
     try:
         with Image.open(path) as image:
-            return orientation_of(image)
+            is_before_pixels = image.format == "PNG" and not any(
+                mark in behind_pixels(path) for mark in ORIENTATION_MARKS
+            )
+            return orientation_of(image, header_only=is_before_pixels)
     except Exception:  # Whoever decodes the file says what is wrong with it.
         return UPRIGHT
+
+
+def behind_pixels(path: Path) -> bytes:
+    """The chunks of a PNG behind its pixels, up to ``EDGE_BYTES``; nothing of a PNG whose chunks end too early."""
+    with path.open("rb") as file:
+        file.seek(8)
+        start = None
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            file.seek(length + 4, 1)
+            if kind == b"IDAT":
+                start = file.tell()
+        if start is None:
+            return b""
+        file.seek(start)
+        return file.read(EDGE_BYTES)
 
 
 def image_size(path: Path) -> tuple[int, int]:

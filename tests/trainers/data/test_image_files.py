@@ -1,11 +1,12 @@
 """Every file of a data set goes through one door: turned as EXIF says, and named when it cannot be read."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tests.trainers.data.folders import labeled_folder
 from trainers.data.checks import SplitNotes, check_split
@@ -36,6 +37,53 @@ def save_turned(upright: np.ndarray, path: Path, orientation: int) -> None:
     exif[274] = orientation
     stored = np.ascontiguousarray(TURNED_BACK[orientation](upright))
     Image.fromarray(stored).save(path, exif=exif, **({} if path.suffix == ".png" else {"quality": 100}))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def exif_chunks(orientation: int) -> dict[str, bytes]:
+    """The three ways in which PNGs say how they are turned: EXIF, EXIF as text (ImageMagick 6), and XMP."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    content = exif.tobytes()
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/></rdf:RDF>'
+        "</x:xmpmeta>"
+    )
+    text = f"\nexif\n{len(content):8d}\n{content.hex()}\n".encode()
+    return {
+        "exif": chunk(b"eXIf", content.removeprefix(b"Exif\0\0")),
+        "text": chunk(b"tEXt", b"Raw profile type exif\0" + text),
+        "xmp": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp.encode()),
+    }
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize("kind", ["exif", "text", "xmp"])
+def test_the_turn_of_a_png_is_read_without_its_pixels_where_it_stands_before_them(
+    kind: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A fingerprint asks it of every image, and must decode none; it must say what decoding says."""
+    path = tmp_path / "image.png"
+    Image.new("RGB", (20, 30)).save(path)
+    content = path.read_bytes()
+    at = content.index(b"IDAT") - 4 if place.startswith("before") else content.index(b"IEND") - 4
+    date = chunk(b"tEXt", b"date:create\x002020-01-01")  # ImageMagick writes it behind the pixels.
+    path.write_bytes(content[:at] + exif_chunks(6)[kind] + content[at:-12] + date + content[-12:])
+    assert decode(path).size == (30, 20)
+    loads: list[str] = []
+    load = PngImagePlugin.PngImageFile.load
+
+    def counting(image: PngImagePlugin.PngImageFile) -> object:
+        loads.append("decoded")
+        return load(image)
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", counting)
+    assert file_orientation(path) == 6
+    assert loads == [] or place.startswith("behind")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
