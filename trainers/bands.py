@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 WHOLE_PIXELS = 2**21
-"""Up to so many output pixels (1024×2048, and every benchmark's label maps) the image is resized at once, so that scores
-keep every bit that they had: a band's values differ from the whole image's by rounding."""
+"""Up to so many output pixels (1024×2048, and every benchmark's label maps) the image is resized at once: scores there
+keep every bit that they had, while the values of bands differ from the whole image's by rounding."""
 
 BAND_PIXELS = 2**19
 """Output pixels in a band: 40 MB of float32 logits of 19 classes."""
