@@ -1,5 +1,6 @@
 """Which data a split is, from sizes and ends of its files; and, before anything is trained on it, that all decode."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -12,6 +13,7 @@ from orchestrator.access import is_denied
 from orchestrator.files import replace_json
 from orchestrator.records import CheckedSplit, Damaged, Fingerprint, read_record
 from orchestrator.resources import num_cpus
+from orchestrator.signals import Interrupted
 from trainers.data.checks import SplitNotes, check_split
 from trainers.data.datasets import DataSplit, content_files, open_split
 from trainers.data.fingerprint import fingerprint
@@ -79,8 +81,16 @@ def check_files(storage: Path, roots: Mapping[str, Path], split: DataSplit, bar:
             if time.monotonic() - saved > SAVE_SECONDS:
                 _remember(path, {"split": str(split), "checked": done})
                 saved = time.monotonic()
+    except Interrupted:
+        with contextlib.suppress(OSError):  # The terminal may be what has gone.
+            _tell(notes)  # What has been checked is not read again, so nobody else would tell.
+        raise
     finally:
         _remember(path, {"split": str(split), "checked": done})
+    _tell(notes)
+
+
+def _tell(notes: SplitNotes) -> None:
     for note in notes.lines():
         sys.stderr.write(f"note: {note}\n")
 

@@ -15,7 +15,7 @@ from orchestrator.leakage import check_targets
 from orchestrator.nodes import check_nodes
 from orchestrator.resources import cluster_nodes, is_on_cluster, num_cpus, num_gpus, require_fit
 from orchestrator.trial import Place, Trial
-from trainers.data.datasets import DATASETS
+from trainers.data.datasets import DATASETS, DataSplit
 from trainers.errors import UserError, nearest
 
 MIN_FREE_BYTES = 1_000_000_000
@@ -139,7 +139,8 @@ def place(
 ) -> Place:
     """Check storage, data and resources; of what it writes only what it remembers of the data sets stays.
 
-    With ``only_look`` nothing is to be made in the storage: it need not be writable, and no image is decoded.
+    No image is decoded: ``check_data`` does that, once all else is known to be right. With ``only_look`` nothing is to
+    be made in the storage, so it need not be writable.
 
     Raises:
         UserError: with what is missing.
@@ -167,8 +168,6 @@ def place(
         )
     fingerprints = {text: split_fingerprint(storage, roots, split, bar) for text, split in splits.items()}
     check_targets(experiment, arms, roots)
-    for split in splits.values() if not only_look else ():
-        check_files(storage, roots, split, bar)
     if is_on_cluster():
         check_nodes(storage, roots, splits)
     return Place(
@@ -181,6 +180,16 @@ def place(
         gpus=gpus,
         collective_seconds=request.collective_seconds,
     )
+
+
+def check_data(chosen: Place, bar: Bar = no_bar) -> None:
+    """Decode all data that trials read, but for what was decoded before: the last check, as it may take minutes.
+
+    Raises:
+        UserError: a file cannot be decoded, or does not fit its image or the label map.
+    """
+    for text in chosen.fingerprints:
+        check_files(chosen.storage, chosen.roots, DataSplit.model_validate(text), bar)
 
 
 def require_space(storage: Path) -> None:

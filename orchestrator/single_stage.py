@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.artifacts import Artifact, Store, verify_named
-from orchestrator.data_sight import check_files, split_fingerprint
+from orchestrator.data_sight import Bar, check_files, no_bar, split_fingerprint
 from orchestrator.execute import Observe, Walk
 from orchestrator.files import publish_json, require_writable
 from orchestrator.graph import Stage, external_splits, plan_stage
@@ -31,10 +31,11 @@ def make_stage(
     roots: Mapping[str, Path],
     observe: Observe,
     inputs: Mapping[str, Path] | None = None,
+    bar: Bar = no_bar,
 ) -> tuple[Artifact, bool]:
     """The artifact of ``stage``, made or found; and whether it existed.
 
-    ``inputs``: role → folder of the artifact that takes it.
+    ``inputs``: role → folder of the artifact that takes it. ``bar`` shows the reading of new data sets.
 
     Raises:
         UserError: the stage refuses its configuration or its data.
@@ -49,13 +50,13 @@ def make_stage(
     require_writable(storage)
     verify_named([*roots.values(), *(inputs or {}).values()])
     torch.set_num_threads(num_cpus())
-    prints = {str(split): split_fingerprint(storage, roots, split) for split in external_splits(stage)}
-    for split in external_splits(stage):
-        check_files(storage, roots, split)
+    prints = {str(split): split_fingerprint(storage, roots, split, bar) for split in external_splits(stage)}
     keys = {role: folder.name for role, folder in (inputs or {}).items()}
     planned = plan_stage(stage, keys, seed=None, fingerprints=lambda split: prints[str(split)])
     folders = {**roots, **(inputs or {})}
     planned.method.load().check(planned.config, folders)
+    for split in external_splits(stage):
+        check_files(storage, roots, split, bar)
     store = Store(storage)
     (report,) = Walk({stage.name: planned}, store, folders, make_context, observe).run([stage.name])
     pin = storage / PINNED / f"{planned.key}.json"

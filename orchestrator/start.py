@@ -19,6 +19,7 @@ from orchestrator.overrides import assign, one_line, split_roots
 from orchestrator.preflight import (
     Bar,
     Request,
+    check_data,
     check_methods,
     no_bar,
     place,
@@ -151,6 +152,7 @@ def prepare(request: SweepRequest, storage: Path, retry: Retry | None = None, ba
     check_objective(sweep)
     check_methods(Trial.of(experiment, arm, {}, sweep.seeds, here))
     check_space_methods(experiment, space, here.roots)
+    check_data(here, bar)
     return sweep
 
 

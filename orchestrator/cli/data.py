@@ -279,7 +279,7 @@ def _make(
 
     where = storage_folder(storage)
     found = {dataset: root.resolve() for dataset, root in roots.items()}
-    return make_stage(stage, storage=where, roots=found, observe=observe, inputs=inputs)
+    return make_stage(stage, storage=where, roots=found, observe=observe, inputs=inputs, bar=bar)
 
 
 def _validated(config: Any, fields: dict[str, Any], name: str) -> Any:

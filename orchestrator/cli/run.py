@@ -30,7 +30,7 @@ def run(
     from orchestrator.graph import Seeds
     from orchestrator.launch import run_trials
     from orchestrator.ledger import Ledger
-    from orchestrator.preflight import check_methods, find_arms, place
+    from orchestrator.preflight import check_data, check_methods, find_arms, place
     from orchestrator.provenance import command
     from orchestrator.signals import Interrupted
     from orchestrator.trial import Trial
@@ -47,6 +47,7 @@ def run(
     ]
     for trial in trials[: len(chosen)]:
         check_methods(trial)
+    check_data(here, bar)
     for arm in unseeded(trials):
         note = "no stage follows the seed of a trial, so its seeds are one run (--seed-scope all moves every stage)"
         typer.echo(f"{arm}: {note}", err=True)

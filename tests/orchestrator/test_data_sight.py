@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from orchestrator import data_sight
 from orchestrator.cli import bar as bars
 from orchestrator.data_sight import check_files, split_fingerprint
+from orchestrator.signals import Interrupted
 from trainers.data import checks
 from trainers.data.datasets import DataSplit
 from trainers.errors import UserError
@@ -101,6 +103,55 @@ def test_show_decodes_nothing_and_a_run_decodes_all(nightshift, tmp_path, camvid
     assert decoded == []
     assert nightshift("sweep", *words, "--dry-run", "--trials", "1").code == 0
     assert decoded
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "--set", "train.height=40"), "height"),
+        (("sweep", "--scheduler", "asha", "--cost", "seconds"), "two objectives"),
+        (("sweep", "--set", "train.height=40"), "height"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_answered_before_images_are_decoded(
+    nightshift, tmp_path, camvid_root, decoded, words, told
+):
+    where = ("--set", f"data.camvid.root={camvid_root}", "--storage", tmp_path / "storage")
+    done = nightshift(words[0], "camvid", *words[1:], *where)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert told in done.err
+    assert decoded == []
+
+
+def test_a_stage_by_itself_shows_the_reading_too(nightshift, tmp_path, camvid_root, monkeypatch):
+    told = []
+
+    def noting(items, total, description):
+        told.append((total, description))
+        return items
+
+    monkeypatch.setattr("orchestrator.cli.data.bar", noting)
+    words = ("--root", camvid_root, "--split", "day_val", "--height", "32", "--width", "32")
+    done = nightshift("data", "pack", "camvid", *words, "--storage", tmp_path / "storage")
+    assert done.code == 0, done.err
+    assert (2, "first sight of camvid/day_val") in told
+
+
+def test_notes_are_told_when_a_check_is_interrupted(tmp_path, roots, capsys):
+    """A start that continues does not read these files again."""
+
+    def interrupted(items, total, description):
+        for number, item in enumerate(items):
+            if number == 12:
+                raise Interrupted(2)
+            yield item
+
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(roots["images"] / "03.png")
+    with pytest.raises(Interrupted):
+        check_files(tmp_path / "storage", roots, SPLIT, interrupted)
+    assert "1 images have 16 bits" in capsys.readouterr().err
+    check_files(tmp_path / "storage", roots, SPLIT)
+    assert capsys.readouterr().err == ""
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch, capsys):
