@@ -32,6 +32,7 @@ def nightshift(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NIGHTSHIFT_STORAGE", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("orchestrator.cli.bar.LINE_EVERY_SECONDS", float("inf"))  # However slow the machine is.
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["nightshift", *map(str, words)])
