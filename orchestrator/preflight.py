@@ -105,9 +105,11 @@ def check_workers(request: Request, kind: Literal["cpu", "cuda"] = "cpu") -> int
         raise UserError(f"--workers must be 0 (this process) or more, got {request.workers}")
     each = request.cpus_per_worker or max(1, num_cpus() // (ranks * side_by_side(request, kind)))
     if ranks * each > num_cpus():
+        fit = num_cpus() // each
+        cure = f"--workers {fit}" if fit else f"--cpus-per-worker {max(1, num_cpus() // ranks)}"
         raise UserError(
             f"--workers {request.workers} with {each} core(s) each needs {ranks * each} cores, and this machine has "
-            f"{num_cpus()}; use --workers {num_cpus() // each} or fewer"
+            f"{num_cpus()}; use {cure} or fewer"
         )
     return each
 

@@ -77,7 +77,13 @@ def damage(checkpoint: Path) -> str | None:
             return f"{path} is missing"
         if hash_file(path, full=True) != checksum:
             return f"{path} differs from {CHECKSUMS} in size or hash"
-    return None
+    unlisted = {path.relative_to(checkpoint).as_posix() for path in _files(checkpoint)} - {CHECKSUMS, *expected}
+    return f"{checkpoint / min(unlisted)} is not named in {CHECKSUMS}" if unlisted else None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below ``folder``, less those that a desktop or an editor hides there."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
 
 
 def cure(checkpoint: Path) -> str:
@@ -110,8 +116,7 @@ def keep_aside(aside: Path, step: int) -> Path:
         shutil.rmtree(aside)
         return final
     with _cleared(aside):
-        files = [path for path in sorted(aside.rglob("*")) if path.is_file()]
-        checksums = {path.relative_to(aside).as_posix(): hash_file(path, full=True) for path in files}
+        checksums = {path.relative_to(aside).as_posix(): hash_file(path, full=True) for path in _files(aside)}
         (aside / CHECKSUMS).write_text(json.dumps(checksums, indent=1))
         sync_tree(aside)
         aside.rename(final)

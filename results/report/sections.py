@@ -228,12 +228,19 @@ def endings(rows: pd.DataFrame) -> list[dict[str, Any]]:
             "trial": line["trial"],
             "status": line["status"],
             "failure": line["failure_class"] if isinstance(line["failure_class"], str) else "",
-            "varied": ", ".join(f"{name} {text(value)}" for name, value in json.loads(line["varied"] or "{}").items()),
+            "varied": _varied(line["varied"]),
             "seed": line["seed"],
             "message": line["message"] if isinstance(line["message"], str) else "",
         }
         for line in lost.to_dict("records")
     ]
+
+
+def _varied(fields: Any) -> str:
+    """The searched fields and their values; ``fields`` is their JSON, or what pandas makes of NULL."""
+    if not isinstance(fields, str):
+        return ""
+    return ", ".join(f"{name} {text(value)}" for name, value in json.loads(fields).items())
 
 
 def provenance(rows: pd.DataFrame) -> list[tuple[str, list[str]]]:

@@ -145,7 +145,8 @@ def test_cores_are_shared_out_evenly(tmp_path, workers, cpus, cores):
         (3, None, ["--workers 3", "3 cores", "has 2", "--workers 2 or fewer"]),
         (2, 2, ["2 core(s) each", "4 cores", "--workers 1 or fewer"]),
         (-1, None, ["--workers must be 0", "got -1"]),
-        (0, 3, ["3 cores", "has 2"]),
+        (0, 3, ["3 cores", "has 2", "--cpus-per-worker 2 or fewer"]),
+        (2, 3, ["6 cores", "has 2", "--cpus-per-worker 1 or fewer"]),
     ],
 )
 def test_more_workers_than_cores_are_refused(tmp_path, workers, cpus, said):

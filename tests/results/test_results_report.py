@@ -14,7 +14,7 @@ import pytest
 from results import leaderboard
 from results.report import Importance, Material, Picture, render, write
 from results.report.ranking import rank
-from results.schema import CLASS_NAMES, SCORES
+from results.schema import CLASS_NAMES, COLUMNS, SCORES
 from results.store import write_curves, write_scores
 
 EVIL = "<script>console.error('injected')</script><img src=x onerror=\"console.error('injected')\">"
@@ -292,6 +292,22 @@ def test_a_sweep_without_a_finished_trial_has_a_report(make_failure, tmp_path):
     write_scores(tmp_path, [make_failure(config_hash="c1")])
     text = render(leaderboard.load(tmp_path), pd.DataFrame(columns=["sweep", "trial", "value"]), {})
     assert "No trial has finished." in text
+    assert "out of memory" in text
+    assert Elements(text).open == []
+
+
+def test_a_failed_row_needs_only_the_required_columns(make_failure, tmp_path):
+    absent = {column.name: None for column in COLUMNS if not column.required}
+    write_scores(tmp_path, [make_failure(**absent)])
+    text = render(leaderboard.load(tmp_path), pd.DataFrame(columns=["sweep", "trial", "value"]), {})
+    assert "No trial has finished." in text
+    assert Elements(text).open == []
+
+
+@pytest.mark.parametrize("name", [column.name for column in COLUMNS if not column.required and column.unit == "JSON"])
+def test_a_missing_mapping_of_one_column_is_no_mistake(make_row, make_failure, tmp_path, name):
+    write_scores(tmp_path, [make_row(0, **{name: None}), make_failure(trial="t9", config_hash="c9", **{name: None})])
+    text = render(leaderboard.load(tmp_path), pd.DataFrame(columns=["sweep", "trial", "value"]), {})
     assert "out of memory" in text
     assert Elements(text).open == []
 

@@ -145,6 +145,15 @@ def test_checksums_that_cannot_be_read_are_damage(tmp_path: Path, text: str):
         whole_checkpoint(tmp_path)
 
 
+def test_a_file_that_the_checksums_do_not_name_is_damage(tmp_path: Path):
+    checkpoint = write_checkpoint(tmp_path, 2, text("two"))
+    (checkpoint / ".DS_Store").touch()
+    assert whole_checkpoint(tmp_path) == checkpoint
+    (checkpoint / "checksums.json").write_text("{}")
+    with pytest.raises(UserError, match=r"state\.txt is not named in checksums\.json"):
+        whole_checkpoint(tmp_path)
+
+
 def test_a_checkpoint_from_before_checksums_is_taken_with_a_warning(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path, 2, lambda folder: None)
     (checkpoint / "checksums.json").unlink()
