@@ -166,7 +166,8 @@ def test_a_failed_trial_stays_on_the_leaderboard_and_takes_no_other_down(nightsh
     state.write_bytes(b"no checkpoint")
     words = ("sweep", "demo", *tiny, *SHORT, "--sampler", "grid", "--trials", "3", "--storage", tmp_path)
     done = nightshift(*words)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "1 of 3 trials failed" in done.stderr.splitlines()[-1]
     rows = load(tmp_path).drop_duplicates("trial").set_index("params.train.loss.alpha")
     assert rows["status"].to_dict() == {0.0: "finished", 0.5: "failed", 1.0: "finished"}
     assert rows.loc[0.5, "failure_class"] == "invalid"
@@ -174,7 +175,7 @@ def test_a_failed_trial_stays_on_the_leaderboard_and_takes_no_other_down(nightsh
     assert str(state) in done.stderr
     assert "1 failed" in done.stdout
     again = nightshift(*words)
-    assert again.returncode == 0
+    assert again.returncode == 1
     assert "3 of 3 trials have ended already" in again.stderr
     assert len(ledger(tmp_path, "demo-loss_alpha", "attempts")) == 3
 
